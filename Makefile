@@ -1,0 +1,102 @@
+# Everything a developer or a user of a checkout does. `make help` lists it.
+#
+#   PYTHON=python3.12   the interpreter to make the environment with (3.10 to 3.12)
+#   VENV=.venv          where the environment lies
+#   RUNTIME=cpu|gpu     which ONNX Runtime (found out by itself: gpu where nvidia-smi works)
+
+PYTHON ?= python3
+VENV ?= .venv
+RUNTIME ?= $(shell nvidia-smi -L >/dev/null 2>&1 && echo gpu || echo cpu)
+CAMERA ?=
+PORT ?= 8765
+
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check
+OTHER := $(if $(filter gpu,$(RUNTIME)),cpu,gpu)
+OTHER_PACKAGE := $(if $(filter gpu,$(RUNTIME)),onnxruntime,onnxruntime-gpu)
+MEDIA := $(or $(TEST_MEDIA),.cache/media)
+PACKAGES := capture engines exporters service
+
+DEMO := demo=video:$(MEDIA)/single_face.mp4?realtime=1&loop=1
+SEEN := $(if $(CAMERA),camera=webcam:$(CAMERA),$(DEMO))
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run setup install media test check format proof bench golden soak clean
+
+help:  ## list what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: $(VENV)/.ran-$(RUNTIME) media  ## set up and serve the demo clip (CAMERA=0: a webcam) on http://127.0.0.1:8765 (PORT=…)
+	@echo "mien: serving '$(SEEN)' on http://127.0.0.1:$(PORT) — events: ws://127.0.0.1:$(PORT)/v1/streams/$(firstword $(subst =, ,$(SEEN)))/events"
+	$(VENV)/bin/mien serve --port $(PORT) --camera '$(SEEN)'
+
+setup: $(VENV)/.developed-$(RUNTIME)  ## make the environment a developer needs (.venv)
+
+install: $(VENV)/.ran-$(RUNTIME)  ## make the environment a user needs (.venv)
+
+media: $(PY)
+	@$(PY) -m tests.media >/dev/null
+
+test: setup media  ## the quick tests (under 10 minutes)
+	@$(PY) -m pytest $(ARGS)
+
+check: setup  ## lint, format, types, import rules
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m mypy
+	$(PY) -m mypy --python-version 3.12
+	$(VENV)/bin/lint-imports --no-logo
+
+format: setup  ## put the code in its format
+	$(PY) -m ruff check --fix .
+	$(PY) -m ruff format .
+
+proof: setup media  ## the long tests (under 45 minutes): every export, engine builds, clean installs, kills, fuzz
+	@$(PY) -m pytest -m proof $(ARGS)
+
+bench: setup media  ## measure speed; ARGS='NAME…' for some
+	@$(PY) -m benchmarks $(ARGS)
+
+soak: setup media  ## run for hours and watch memory
+	@$(PY) -m benchmarks soak $(ARGS)
+
+golden: setup media  ## write the goldens anew and show what changed; never in CI
+	@if [ -n "$$CI" ]; then echo "make golden: not in CI: goldens are changed by a person who reads the difference" >&2; exit 2; fi
+	$(PY) tests/goldens/rewrite.py
+	git --no-pager diff --stat --patch -- tests
+
+clean:  ## remove the environment, caches and builds (test media stay)
+	rm -rf $(VENV) .venv-ci build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find $(PACKAGES) tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- the environment -------------------------------------------------------------------------------------------------------------------
+
+$(PY):
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null || { \
+	  echo "make: '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true); mien needs Python 3.10, 3.11 or 3.12." >&2; \
+	  echo "      Install one and say which: make $(or $(firstword $(MAKECMDGOALS)),setup) PYTHON=python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	    echo "make: installing Debian's python3-venv"; apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; \
+	  else echo "make: '$(PYTHON)' cannot make environments: sudo apt-get install python3-venv" >&2; exit 2; fi; }
+	@echo "make: new environment $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+
+# cpu and gpu wheels of ONNX Runtime share one folder: the other one goes first, and with it what says that it is there.
+define install
+	@echo "make: installing mien[$(1)] into $(VENV) (minutes, the first time)"
+	@rm -f $(VENV)/.ran-$(OTHER) $(VENV)/.developed-$(OTHER)
+	@$(PIP) uninstall -qq --yes $(OTHER_PACKAGE) 2>/dev/null || true
+	@$(PIP) install -qq --editable '.[$(1)]'
+	@touch $@
+endef
+
+$(VENV)/.ran-$(RUNTIME): pyproject.toml | $(PY)
+	$(call install,$(RUNTIME))
+
+$(VENV)/.developed-$(RUNTIME): pyproject.toml | $(PY)
+	$(call install,$(RUNTIME)$(comma)export$(comma)dev)
+	@touch $(VENV)/.ran-$(RUNTIME)
+
+comma := ,

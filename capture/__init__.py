@@ -1,0 +1,1 @@
+"""Devices to timestamped frames: drivers, readers, mailboxes. Imports nothing of mien's other packages."""

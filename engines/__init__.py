@@ -1,0 +1,1 @@
+"""Tensors to tensors: model folders, their manifests, and the runtimes that execute their graphs."""

@@ -1,0 +1,83 @@
+"""Putting parts fitted on arrays into a model folder.
+
+Owns the reading of `mien windows`' file, the check that its features are this model's, and the folder's update. Does not own the
+fits themselves (`itq.py`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.folder import Folder, open_folder
+from engines.manifest import Expression
+from exporters import itq, model_folder
+from exporters.itq import FitRefused
+
+FILE = "itq.npz"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Samples:
+    """What `mien windows` wrote: `features` float32 (n, D), the model's id and the sha256 of the graph that made them."""
+
+    features: NDArray[np.float32]
+    model: str
+    feature_model: str
+
+
+def read_samples(path: Path) -> Samples:
+    """Read the arrays that fits need.
+
+    Raises:
+        FitRefused: the file is not what `mien windows` writes.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            missing = sorted({"features", "model", "feature_model"} - set(arrays.files))
+            if missing:
+                raise FitRefused(f"{path.name} has no array {', '.join(missing)}; make it with mien windows")
+            return Samples(np.asarray(arrays["features"], np.float32), str(arrays["model"]), str(arrays["feature_model"]))
+    except (OSError, BadZipFile, ValueError) as error:
+        if isinstance(error, FitRefused):
+            raise
+        raise FitRefused(f"cannot read {path.name}: {error}; make it with mien windows") from error
+
+
+def put_itq(directory: Path, samples: Samples, *, bits: int = 16, iterations: int = 50, seed: int = 0) -> itq.Fit:
+    """Fit `samples` and put `itq.npz` into the model folder `directory`, with its hash in the manifest.
+
+    Raises:
+        FitRefused: the model takes no ITQ keyframes, or the features were made by another graph, or cannot be fitted.
+        engines.folder.FolderError: the folder is broken.
+    """
+    folder = open_folder(directory)
+    graph = feature_graph(folder)
+    if samples.feature_model != graph:
+        raise FitRefused(
+            f"the features were made by a graph of sha256 {samples.feature_model[:12]}… (model {samples.model!r}), {folder.manifest.id!r} has "
+            f"{graph[:12]}…; make them again: mien windows CLIPS -m {folder.manifest.id} -o W.npz"
+        )
+    fitted = itq.fit(samples.features, bits, iterations, seed)
+    fields = model_folder.fields_of(folder.manifest)
+    keyframes = fields["keyframes"]
+    assert isinstance(keyframes, dict)
+    keyframes["file"] = FILE
+    model_folder.write(directory, fields, {**folder.files, FILE: itq.as_file(fitted, graph)})
+    return fitted
+
+
+def feature_graph(folder: Folder) -> str:
+    """Return the sha256 of the graph whose features a model's keyframes are chosen by.
+
+    Raises:
+        FitRefused: the model takes no ITQ keyframes.
+    """
+    manifest = folder.manifest
+    if not isinstance(manifest, Expression) or manifest.keyframes.selector != "itq":
+        raise FitRefused(f"model {manifest.id!r} does not choose keyframes by itq; its manifest's keyframes.selector would have to say so")
+    return manifest.files[manifest.graphs["frame"].file]

@@ -1,0 +1,1 @@
+"""Networks that others trained and packages ship, built again as graphs of ours. One file each."""

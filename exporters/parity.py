@@ -1,0 +1,101 @@
+"""Does the exported graph compute what the network computes?
+
+Owns the comparison and the rule that gives it teeth. Does not own the reference: any function of the same inputs, as a rule
+the torch network in float64.
+
+A small error proves nothing where the output hardly moves, so each tensor's `spread` is measured as well: the reference's
+standard deviation over the input rows, root mean square over the tensor's elements. Below 100 × tolerance the comparison fails.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from engines.manifest import Parity
+from exporters.architecture import Exported
+from exporters.invariance import open_session, run
+from exporters.probes import probe
+
+BATCHES = (1, 3)
+ROWS = 12
+MARGIN = 100.0
+Arrays = Mapping[str, NDArray[np.generic]]
+Reference = Callable[[Arrays], Arrays]
+
+
+class ParityFailed(ValueError):
+    """A graph differs from its reference, or the comparison could not have shown it."""
+
+
+def measure(graph: bytes, reference: Reference, described: str, inputs: Arrays, tolerance: Mapping[str, float]) -> tuple[Parity, ...]:
+    """Compare a graph on onnxruntime with a reference at batch 1 and 3, for every tensor that `tolerance` names.
+
+    `inputs`: rows by input name; their number must be a multiple of 3. Returns what was measured, passed or not.
+    """
+    wanted = {name: np.asarray(values, np.float64) for name, values in reference(inputs).items()}
+    session = open_session(graph)
+    errors = dict.fromkeys(tolerance, 0.0)
+    rows = len(next(iter(inputs.values())))
+    if rows % max(BATCHES):
+        raise ValueError(f"parity needs a multiple of {max(BATCHES)} rows, not {rows}")
+    for batch in BATCHES:
+        for start in range(0, rows, batch):
+            got = run(session, {name: values[start : start + batch] for name, values in inputs.items()})
+            for name in tolerance:
+                difference = np.abs(np.asarray(got[name], np.float64) - wanted[name][start : start + batch])
+                # A NaN is the largest error there is, and would vanish in max().
+                errors[name] = max(errors[name], float(difference.max()) if np.isfinite(difference).all() else np.inf)
+    return tuple(
+        Parity(tensor=name, reference=described, batch=BATCHES, max_abs_error=errors[name], spread=spread(wanted[name]), tolerance=limit)
+        if np.isfinite(errors[name])
+        else _broken(name)
+        for name, limit in tolerance.items()
+    )
+
+
+def _broken(name: str) -> Parity:
+    raise ParityFailed(f"{name}: the graph or its reference gives values that are not finite")
+
+
+def spread(values: NDArray[np.float64]) -> float:
+    """Say how far a tensor moves from row to row: standard deviation over rows, root mean square over elements."""
+    return float(np.sqrt(np.mean(np.var(values, axis=0))))
+
+
+def require(measured: Sequence[Parity]) -> None:
+    """Refuse a comparison that failed or had no teeth.
+
+    Raises:
+        ParityFailed: an error is above its tolerance, or a spread below 100 × its tolerance; all are listed.
+    """
+    faults = [f"{p.tensor}: error {p.max_abs_error:.3g} is above {p.tolerance:.3g}" for p in measured if not p.max_abs_error <= p.tolerance]
+    faults += [
+        f"{p.tensor}: the reference moves by {p.spread:.3g} only, less than {MARGIN:g} × the tolerance {p.tolerance:.3g}; use weights and inputs that move it"
+        for p in measured
+        if not p.spread >= MARGIN * p.tolerance
+    ]
+    if faults:
+        raise ParityFailed("parity fails: " + "; ".join(faults))
+
+
+def torch_reference(part: Exported) -> Reference:
+    """Make the reference of a network's part: the torch module itself in float64, nothing folded."""
+    module = part.module.double().eval()
+
+    def reference(inputs: Arrays) -> Arrays:
+        arrays = [torch.from_numpy(np.asarray(inputs[tensor.name])) for tensor in part.inputs]
+        with torch.no_grad():
+            outputs = module(*(array.double() if array.is_floating_point() else array for array in arrays))
+        values = outputs if isinstance(outputs, tuple) else (outputs,)
+        return {name: value.numpy() for name, value in zip(part.outputs, values, strict=True)}
+
+    return reference
+
+
+def probes(part: Exported, rows: int = ROWS, seed: int = 0) -> dict[str, NDArray[np.generic]]:
+    """Make the rows that a part is compared on."""
+    return {tensor.name: probe(tensor, rows, seed) for tensor in part.inputs}

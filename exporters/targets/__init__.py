@@ -1,0 +1,1 @@
+"""Formats a network is exported to, one file each."""

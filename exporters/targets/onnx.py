@@ -1,0 +1,91 @@
+"""A torch network to an ONNX graph: opset 20, dynamic batch, all else static, one file, the same bytes each time.
+
+Owns the export and the cleaning of what the exporter leaves (stack traces, paths, functions). Does not own the rules
+(`onnx_graph.py`) or the comparison with the network (`parity.py`).
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Sequence
+
+import onnx
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from engines.manifest import Dtype, Tensor
+from exporters.architecture import Exported
+from exporters.onnx_graph import OPSET, GraphRefused, finished
+
+_TORCH: dict[Dtype, torch.dtype] = {"uint8": torch.uint8, "float32": torch.float32, "int64": torch.int64}
+
+
+def example(tensor: Tensor, rows: int) -> torch.Tensor:
+    """Make a tensor of `rows` rows to trace with."""
+    return torch.zeros((rows, *tensor.shape), dtype=_TORCH[tensor.dtype])
+
+
+def folded(module: nn.Module) -> nn.Module:
+    """Copy a module for inference, every batch normalisation folded into the convolution before it, in float64."""
+    copied = copy.deepcopy(module).double().eval()
+    for parent in list(copied.modules()):
+        if not isinstance(parent, nn.Sequential):
+            continue
+        for index in range(len(parent) - 1):
+            first, second = parent[index], parent[index + 1]
+            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+                parent[index], parent[index + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
+    return copied.float()
+
+
+def export(part: Exported) -> onnx.ModelProto:
+    """Export one graph of a network.
+
+    Raises:
+        GraphRefused: what came out breaks a rule (an operator of another domain, a second dynamic axis, …).
+    """
+    inputs = [tensor.name for tensor in part.inputs]
+    batch = torch.export.Dim("N", min=1, max=4096)
+    with warnings.catch_warnings():
+        # torch's exporter warns about its own internals, not about the network.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        program = torch.onnx.export(
+            folded(part.module),
+            tuple(example(tensor, 2) for tensor in part.inputs),
+            input_names=inputs,
+            output_names=list(part.outputs),
+            opset_version=OPSET,
+            dynamo=True,
+            external_data=False,
+            dynamic_shapes=tuple({0: batch} for _ in part.inputs),
+            verbose=False,
+            optimize=True,
+        )
+    if program is None:
+        raise GraphRefused("torch.onnx.export returned nothing")
+    return finished(_cleaned(program.model_proto, inputs, part.outputs))
+
+
+def _cleaned(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:
+    """Drop what is not the graph: stack traces and paths of this machine, inner shapes, names of other domains."""
+    graph = model.graph
+    graph.name = "mien"
+    graph.doc_string = ""
+    del graph.metadata_props[:]
+    del graph.value_info[:]
+    kept = {"": OPSET}
+    for entry in list(model.opset_import):
+        if entry.domain not in kept and not any(node.domain == entry.domain for node in graph.node):
+            model.opset_import.remove(entry)
+    for item in [*graph.node, *graph.initializer, *graph.input, *graph.output]:
+        item.doc_string = ""
+        del item.metadata_props[:]
+    for value in [*graph.input, *graph.output]:
+        value.type.tensor_type.shape.dim[0].dim_param = "N"
+    found = [value.name for value in graph.input], [value.name for value in graph.output]
+    if found != (list(inputs), list(outputs)):
+        raise GraphRefused(f"the exported graph has inputs {found[0]} and outputs {found[1]}; wanted {list(inputs)} and {list(outputs)}")
+    return model

@@ -1,0 +1,140 @@
+"""Checking a model folder: everything its manifest claims that can be measured again.
+
+Owns the list of checks. Does not own the run-time rules (`engines/folder.py`) or the measurements.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from engines.engine import EngineError
+from engines.folder import Folder, open_folder
+from engines.manifest import Expression, Part
+from exporters import architecture, checkpoint, export, itq, onnx_graph, parity
+from exporters.checkpoint import CheckpointError
+from exporters.invariance import is_invariant
+from exporters.itq import FitRefused
+from exporters.onnx_graph import GraphRefused
+from exporters.parity import ParityFailed
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One claim: `passed` None where it could not be measured here; `detail` says what was found."""
+
+    name: str
+    passed: bool | None
+    detail: str
+
+
+class Wrong(Exception):
+    """A claim does not hold; the text says what was found."""
+
+
+class Unmeasured(Exception):
+    """A claim cannot be measured here; the text says what is missing."""
+
+
+def verify(directory: Path, weights: Path | None = None) -> tuple[Check, ...]:
+    """Check a folder: files and hashes, graph rules, batch invariance, cost, keyframe file, parity as recorded and measured again.
+
+    `weights`: the checkpoint the folder was exported from; without it, one of the committed checkpoints if it is among them.
+    """
+    try:
+        folder = open_folder(directory)
+    except EngineError as error:
+        return (Check("files", False, str(error)),)
+    checks: tuple[tuple[str, Callable[[], str]], ...] = (
+        ("graphs", lambda: _graphs(folder)),
+        ("batch", lambda: _batch(folder)),
+        ("cost", lambda: _cost(folder)),
+        ("keyframes", lambda: _keyframes(folder)),
+        ("parity, recorded", lambda: _recorded(folder)),
+        ("parity, measured", lambda: _measured(folder, weights)),
+    )
+    return (Check("files", True, f"{len(folder.manifest.files)} files as listed"), *(_run(name, check) for name, check in checks))
+
+
+def _run(name: str, check: Callable[[], str]) -> Check:
+    try:
+        return Check(name, True, check())
+    except Unmeasured as found:
+        return Check(name, None, str(found))
+    except (Wrong, GraphRefused, ParityFailed, FitRefused, CheckpointError, architecture.UnknownArchitecture) as found:
+        return Check(name, False, str(found))
+
+
+def _files(folder: Folder) -> Mapping[Part, bytes]:
+    return {part: folder.read(graph.file) for part, graph in folder.manifest.graphs.items()}
+
+
+def _graphs(folder: Folder) -> str:
+    for part, data in _files(folder).items():
+        model = onnx_graph.parsed(data)
+        onnx_graph.check(model)
+        found, said = onnx_graph.graph_entry(model, folder.manifest.graphs[part].file), folder.manifest.graphs[part]
+        if found != said:
+            raise Wrong(f"{said.file} has {found}, the manifest says {said}")
+    return f"opset {onnx_graph.OPSET}, dynamic batch, no external data: {', '.join(sorted(folder.manifest.graphs))}"
+
+
+def _batch(folder: Folder) -> str:
+    found = all(is_invariant(data, folder.manifest.graphs[part]) for part, data in _files(folder).items())
+    if folder.manifest.batch.invariant and not found:
+        raise Wrong("the manifest says that rows do not depend on each other, here they do")
+    return "a row's bytes do not depend on the batch" if found else "a row's bytes depend on the batch; the manifest says so"
+
+
+def _cost(folder: Folder) -> str:
+    cost = {part: onnx_graph.gmac(onnx_graph.parsed(data)) for part, data in _files(folder).items()}
+    per_frame = cost.get("frame", 0.0) if isinstance(folder.manifest, Expression) else sum(cost.values())
+    said = folder.manifest.cost
+    if abs(per_frame - said.gmac_per_frame) > 1e-9 or abs(sum(cost.values()) - per_frame - said.gmac_per_window) > 1e-9:
+        raise Wrong(f"the graphs cost {cost} GMAC, the manifest says {said.gmac_per_frame} per frame and {said.gmac_per_window} per window")
+    return f"{per_frame:.4f} GMAC per frame"
+
+
+def _keyframes(folder: Folder) -> str:
+    manifest = folder.manifest
+    if not isinstance(manifest, Expression) or manifest.keyframes.selector != "itq":
+        return "none to fit"
+    if manifest.keyframes.file is None:
+        raise Unmeasured("itq is wanted and not fitted; the service runs uniform until mien-export itq is run")
+    graph = manifest.graphs["frame"]
+    fitted = itq.feature_model(folder.read(manifest.keyframes.file))
+    if fitted != manifest.files[graph.file]:
+        raise Wrong(f"{manifest.keyframes.file} was fitted on another graph than {graph.file}; run mien-export itq again")
+    return f"{manifest.keyframes.file} was fitted on {graph.file}"
+
+
+def _recorded(folder: Folder) -> str:
+    if not folder.manifest.parity:
+        raise Wrong("the manifest records none; export the model again")
+    parity.require(folder.manifest.parity)
+    return "; ".join(f"{p.tensor} ≤ {p.max_abs_error:.1e} (spread {p.spread:.2g})" for p in folder.manifest.parity)
+
+
+def _measured(folder: Folder, weights: Path | None) -> str:
+    name = folder.manifest.options.get("architecture")
+    if not isinstance(name, str):
+        raise Unmeasured("built from a foreign package, not by an architecture of ours; mien-export shipped compares it while making it")
+    blueprint = architecture.find(name, folder.manifest.weights.seed or 0)
+    if folder.manifest.weights.kind != "random":
+        checkpoint.fit(blueprint.network, _weights(folder, weights), blueprint.dropped)
+    found = export.compare(blueprint, _files(folder))
+    return "; ".join(f"{p.tensor} ≤ {p.max_abs_error:.1e} (spread {p.spread:.2g})" for p in found)
+
+
+def _weights(folder: Folder, given: Path | None) -> checkpoint.Checkpoint:
+    wanted = folder.manifest.weights.sha256
+    if given is not None:
+        return checkpoint.read(given)
+    committed = importlib.resources.files("exporters") / "checkpoints"
+    for path in sorted(Path(str(committed)).glob("*.safetensors")):
+        if hashlib.sha256(path.read_bytes()).hexdigest() == wanted:
+            return checkpoint.read(path)
+    raise Unmeasured("needs the checkpoint: --checkpoint FILE")

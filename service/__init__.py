@@ -1,0 +1,1 @@
+"""Composition: perception, windows, sessions, rounds, the command line and the network service."""

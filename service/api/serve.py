@@ -1,0 +1,119 @@
+"""`mien serve`: everything built, bound to loopback, run until told to stop.
+
+Owns the listening socket, the HTTP server's limits and what a signal does. Does not own the application (`app.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import socket
+from collections.abc import Callable
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+
+from engines.engine import EngineOptions
+from engines.manifest import Detector, Expression
+from service.api.app import create_app
+from service.api.service import Service
+from service.api.sockets import LiveHttp, LiveSocket
+from service.config import Config, ConfigError
+from service.live import LiveLoop
+from service.metrics import Metrics
+from service.models import Models, UnknownModel
+from service.perception import pixels
+
+SEND_BUFFER_BYTES = 262_144
+"""What the kernel may hold for a client. By default it grows to megabytes: minutes of results that nobody has read."""
+MAX_HEADER_BYTES = 16_384
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server that is unready the moment it is told to stop, and drains before it closes."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop; a second interrupt does not wait. The signal is not raised again: to stop when told is no failure."""
+        self._service.draining = True
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        self.should_exit = True
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, then close what is left with 1012."""
+        await self._service.drain()
+        await super().shutdown(sockets)
+
+
+def run(config: Config, echo: Callable[[str], None] = print) -> None:
+    """Serve until SIGTERM or SIGINT. `echo` gets the line with the address when it is bound.
+
+    Raises:
+        ConfigError: the address is not loopback, or cannot be bound.
+        UnknownModel: there is no such model, or it is of another kind.
+        EngineError: a model folder or runtime cannot be used.
+        SourceError: a camera cannot be opened.
+    """
+    with contextlib.ExitStack() as stack:
+        options = EngineOptions(config.engine.backend, config.engine.providers, config.engine.threads, config.engine.allow_fallback)
+        models = stack.enter_context(contextlib.closing(Models(config.model.dirs, options, config.model.allow_random_weights)))
+        detector = models.folder(config.model.detector).manifest
+        if not isinstance(detector, Detector):
+            raise UnknownModel(
+                f"model {detector.id!r} is of kind {detector.kind}; --detector needs one of: {', '.join(models.ids('detector'))}"
+            )
+        wanted = models.folder(config.model.id).manifest
+        if not isinstance(wanted, Expression):
+            raise UnknownModel(f"model {wanted.id!r} is of kind {wanted.kind}; --model needs one of: {', '.join(models.ids('expression'))}")
+        listener = stack.enter_context(contextlib.closing(listen(config.server.host, config.server.port)))
+        models.load(detector.id)
+        metrics = Metrics()
+        loop = LiveLoop(models, pixels.create(detector), max_sessions=config.server.max_sessions, on_round=metrics.round)
+        app = create_app(config, loop, models, metrics)
+        server = server_of(app)
+        host, port = listener.getsockname()[:2]
+        echo(f"mien listens on http://{f'[{host}]' if ':' in host else host}:{port} (WS /v1/live; Ctrl+C stops it)")
+        server.run([listener])
+        failed = app.state.service.failed
+    if failed is not None:
+        raise failed
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Return a listening socket on a loopback address.
+
+    Raises:
+        ConfigError: the address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        raise ConfigError(
+            f"server.port {port} on {host} cannot be bound: {error.strerror}; choose another with --port (0: any free one)"
+        ) from error
+    # Accepted sockets inherit it.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
+    return listener
+
+
+def server_of(app: FastAPI) -> Server:
+    """Return the HTTP server for an application, with the limits of its configuration."""
+    service: Service = app.state.service
+    options = uvicorn.Config(
+        app, http=LiveHttp, ws=LiveSocket, ws_max_size=service.config.server.max_message_bytes, ws_per_message_deflate=False,
+        ws_ping_interval=20.0, ws_ping_timeout=20.0, h11_max_incomplete_event_size=MAX_HEADER_BYTES, timeout_keep_alive=5,
+        timeout_graceful_shutdown=1, lifespan="on", log_config=None, access_log=False, server_header=False,
+    )  # fmt: skip
+    server = Server(options, service)
+
+    def stop() -> None:
+        server.should_exit = True
+
+    service.on_failed = stop
+    return server

@@ -1,0 +1,86 @@
+"""A server-side camera: one reader thread and its feed.
+
+Owns numbering of what the camera reads and the camera's state as clients see it. Does not own the device
+(`capture/reader.py`, `capture/drivers/`).
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from capture.driver import create
+from capture.frame import Frame, SourceInfo, SourceState
+from capture.reader import Reader
+from service.feed import Arrival, Feed, FeedOptions
+from service.live import LiveLoop
+from service.messages import Output
+
+CameraState = Literal["armed", "running", "lost"]
+UNLIMITED_FPS = 1000.0
+"""Own cameras have the rate they were asked for; the rate limit is for clients."""
+
+
+@dataclass(slots=True, eq=False)
+class Camera:
+    """A running server camera. `state`: armed until its first frame."""
+
+    name: str
+    feed: Feed
+    info: SourceInfo | None = None
+    state: CameraState = "armed"
+    device_drops: int = 0
+    _reader: Reader | None = None
+    _times_ns: deque[int] = field(default_factory=lambda: deque(maxlen=60))
+
+    @property
+    def fps(self) -> float | None:
+        """Frames per second over the last 60 reads, by arrival; None before the second."""
+        if len(self._times_ns) < 2 or self._times_ns[-1] == self._times_ns[0]:
+            return None
+        return (len(self._times_ns) - 1) * 1e9 / (self._times_ns[-1] - self._times_ns[0])
+
+    def put(self, frames: list[Frame]) -> None:
+        """Number one read of the clock source and hand it on."""
+        color = next(frame for frame in frames if frame.modality == "color")
+        self.state = "running"
+        self.device_drops += color.dropped_before
+        self._times_ns.append(color.arrival_t_ns)
+        clock = "host" if self.info is None else self.info.clock
+        # A device clock other than a file's PTS is mapped to the host's by the synchroniser; a single camera goes by arrival.
+        t_ns = color.device_t_ns if clock == "media" and color.device_t_ns is not None else color.arrival_t_ns
+        arrival_ns = max(frame.arrival_t_ns for frame in frames)
+        self.feed.put(Arrival(self.feed.receive(), arrival_ns, t_ns, clock, {frame.source: frame for frame in frames}))
+
+    def notice(self, state: SourceState) -> None:
+        """Hand a change of health on to the session."""
+        if state.state in ("lost", "back"):
+            self.state = "lost" if state.state == "lost" else "running"
+        self.feed.put_input(state)
+
+    def close(self) -> None:
+        """Stop reading, then end the feed without draining."""
+        if self._reader is not None:
+            self._reader.stop()
+        self.feed.close("camera-closed", drain=False)
+
+
+def open_camera(loop: LiveLoop, name: str, uri: str, options: FeedOptions, publish: Callable[[Output], None]) -> Camera:
+    """Open `uri` as the server camera `name` and start its frames through a feed of policy `latest`.
+
+    Raises:
+        SourceError: the source cannot be opened.
+        Overloaded: no room for a session.
+    """
+    feed = loop.open(name, replace(options, policy="latest", max_fps=UNLIMITED_FPS), publish)
+    camera = Camera(name, feed)
+    reader = Reader(create(uri, name), camera.put, camera.notice)
+    camera._reader = reader
+    try:
+        camera.info = reader.start()
+    except BaseException:
+        feed.close("camera-closed", drain=False)
+        raise
+    return camera

@@ -1,0 +1,110 @@
+"""Samples of clips as arrays: what `mien windows` writes and `mien-export itq|quantize|fit-temperature` read.
+
+Owns the file's arrays (`docs/analyze.md` describes them). Does not own what a sample is (`session.py`): every sample that entered
+a buffer is here, once, in the order it did.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from io import BytesIO
+from typing import BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engines.manifest import Expression, Manifest
+from service.analyze import Analyser
+from service.intake import Source
+from service.settings import Taken
+from service.tables import Advance
+
+_EPOCH = (1980, 1, 1, 0, 0, 0)
+
+
+class NoFeatures(ValueError):
+    """A model that gives nothing per frame to collect."""
+
+
+@dataclass(slots=True)
+class Samples:
+    """Rows gathered so far, one entry per sample in each list."""
+
+    track: list[int] = field(default_factory=list)
+    frame: list[int] = field(default_factory=list)
+    t_ns: list[int] = field(default_factory=list)
+    clip: list[int] = field(default_factory=list)
+    features: list[NDArray[np.float32]] = field(default_factory=list)
+    inputs: dict[str, list[NDArray[np.generic]]] = field(default_factory=dict)
+
+
+def features_of(manifest: Manifest) -> str:
+    """Return the name of the model's per-frame feature output.
+
+    Raises:
+        NoFeatures: it has none.
+    """
+    if isinstance(manifest, Expression) and "frame" in manifest.graphs:
+        name = manifest.keyframes.features or manifest.outputs.get("features")
+        if name is not None:
+            return name
+    raise NoFeatures(f"model {manifest.id!r} gives no features per frame: its manifest needs a frame graph and outputs.features")
+
+
+def collect(
+    analyser: Analyser, clips: Sequence[Source], with_inputs: bool, watch: Callable[[str], AbstractContextManager[Advance]]
+) -> dict[str, NDArray[np.generic]]:
+    """Run every clip and return the arrays by name; `with_inputs` adds the crops, `watch` shows a clip's progress.
+
+    Raises:
+        NoFeatures: the model has no features.
+        SourceError: a clip cannot be read: a fit over the others would not be the one that was asked for.
+    """
+    manifest = analyser.model.manifest
+    output = features_of(manifest)
+    samples = Samples()
+    for index, clip in enumerate(clips):
+        analysis = analyser.open(clip, _taker(samples, index, output, with_inputs))
+        with watch(clip.name) as advance:
+            for _ in analysis:
+                advance(analysis.tally.decoded, analysis.info.frames)
+    features = np.stack(samples.features) if samples.features else np.zeros((0, 0), np.float32)
+    arrays: dict[str, NDArray[np.generic]] = {
+        "features": features,
+        "track": np.array(samples.track, np.int64),
+        "frame": np.array(samples.frame, np.int64),
+        "t_ns": np.array(samples.t_ns, np.int64),
+        "clip": np.array(samples.clip, np.int32),
+        "clips": np.array([clip.name for clip in clips], np.str_),
+        "model": np.array(manifest.id, np.str_),
+        "feature_model": np.array(manifest.files[manifest.graphs["frame"].file], np.str_),
+    }
+    for name, rows in samples.inputs.items():
+        arrays["inputs" if len(samples.inputs) == 1 else f"inputs.{name}"] = np.stack(rows)
+    return arrays
+
+
+def write(out: BinaryIO, arrays: dict[str, NDArray[np.generic]]) -> None:
+    """Write arrays as `.npz`: the same arrays give the same bytes."""
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, array in arrays.items():
+            buffer = BytesIO()
+            np.lib.format.write_array(buffer, array, allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _EPOCH), buffer.getvalue(), zipfile.ZIP_DEFLATED)
+
+
+def _taker(samples: Samples, clip: int, output: str, with_inputs: bool) -> Callable[[Taken], None]:
+    def take(taken: Taken) -> None:
+        samples.track.append(taken.track)
+        samples.frame.append(taken.frame)
+        samples.t_ns.append(taken.t_ns)
+        samples.clip.append(clip)
+        samples.features.append(np.array(taken.outputs[output], np.float32).reshape(-1))
+        if with_inputs:
+            for name, crop in taken.inputs.items():
+                samples.inputs.setdefault(name, []).append(np.array(crop))
+
+    return take

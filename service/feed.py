@@ -1,0 +1,208 @@
+"""One session's seat in the rounds: what waits for it, what it lost, what is told to its owner.
+
+Owns numbering, the rate limit, the mailbox and the drops of one stream of frames. Its methods may be called from any
+thread; the session inside is touched by the rounds thread alone (`live.py`).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from time import monotonic_ns
+
+from capture.frame import Bundle, Clock, Frame, Modality, Packet, decoded
+from capture.mailbox import Closed as MailboxClosed
+from capture.mailbox import Mailbox
+from service.events import Rejected
+from service.inputs import Input
+from service.ledger import Ledger
+from service.messages import Dropped, DropReason, Output, Policy
+from service.session import Session
+from service.windows.sampling import Sampler
+
+AHEAD = 4
+"""Frames of a policy `all` feed that are decoded before their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class FeedOptions:
+    """`max_in_flight`: frames a policy `all` client may have open; `max_fps`: faster frames of a `latest` feed are
+    dropped (`rate`) so that one flood cannot set everybody's budget."""
+
+    model: str
+    policy: Policy = "latest"
+    faces: int = 1
+    hop: int | None = None
+    max_in_flight: int = 32
+    max_fps: float = 60.0
+
+
+@dataclass(slots=True, eq=False)
+class Arrival:
+    """A received bundle on its way to the session. `decode` is started when it is known that it will be used."""
+
+    number: int
+    arrival_ns: int
+    t_ns: int
+    clock: Clock
+    frames: Mapping[str, Frame]
+    id: str | None = None
+    decode: Future[tuple[dict[str, Frame], int]] | None = field(default=None)
+
+    def start(self, pool: ThreadPoolExecutor) -> None:
+        """Begin decoding, once."""
+        if self.decode is None:
+            self.decode = pool.submit(self._decode)
+
+    def _decode(self) -> tuple[dict[str, Frame], int]:
+        began = monotonic_ns()
+        return {name: decoded(frame) for name, frame in self.frames.items()}, monotonic_ns() - began
+
+    def bundle(self) -> tuple[Bundle, int]:
+        """Return the decoded bundle and the ns its decoding took.
+
+        Raises:
+            ImageBroken: a packet does not decode.
+        """
+        assert self.decode is not None
+        frames, took_ns = self.decode.result()
+        return Bundle(self.number, self.t_ns, self.clock, self.arrival_ns, frames), took_ns
+
+
+class Feed:
+    """A stream of numbered frames into one session. Made by `LiveLoop.open`."""
+
+    def __init__(
+        self, name: str, session: Session, options: FeedOptions, publish: Callable[[Output], None],
+        wake: Callable[[], None], pool: ThreadPoolExecutor,
+    ) -> None:  # fmt: skip
+        self.name = name
+        self.session = session
+        self.options = options
+        self.publish = publish
+        self.ledger = Ledger()
+        self.closing: str | None = None
+        self.cancelled = False
+        self.inputs: deque[Input] = deque()
+        self.last_taken = 0
+        self.intervals_ns: deque[int] = deque(maxlen=20)
+        self.last_arrival_ns: int | None = None
+        self.policy: Policy = options.policy
+        self.faces = options.faces
+        self.base_hop: int | None = options.hop
+        self.dropped_since_last = 0
+        self._wake = wake
+        self._pool = pool
+        self._lock = threading.Lock()
+        self._drops: list[Dropped] = []
+        self._ahead: deque[Arrival] = deque()
+        self._decoding = 0
+        self._rate = Sampler(round(1e9 / options.max_fps))
+        self._boxes = {"latest": Mailbox[Arrival](1, "latest", wake), "all": Mailbox[Arrival](options.max_in_flight, "all", wake)}
+
+    # For the owner.
+
+    def receive(self) -> int:
+        """Number the next frame; to be called when its header is read, before anything can be lost."""
+        return self.ledger.receive()
+
+    def offer(self, number: int, packets: Mapping[Modality, Packet], arrival_ns: int, t_capture_ns: int | None, id: str | None) -> None:
+        """Hand on a frame's encoded parts. It is decoded only if it is going to be used."""
+        clock: Clock = "arrival" if t_capture_ns is None else "client"
+        frames: dict[str, Frame] = {m: Frame(m, m, number, t_capture_ns, arrival_ns, packet=packet) for m, packet in packets.items()}
+        self.put(Arrival(number, arrival_ns, arrival_ns if t_capture_ns is None else t_capture_ns, clock, frames, id))
+
+    def put(self, arrival: Arrival) -> None:
+        """Queue a numbered arrival by the policy in force; what it supersedes is dropped and told with the next round."""
+        if self.closing is not None:
+            self._drop(arrival.number, "closed")
+            return
+        if self.policy == "latest":
+            if not self._rate.admit(arrival.arrival_ns):
+                self._drop(arrival.number, "rate")
+                return
+            if self.last_arrival_ns is not None:
+                self.intervals_ns.append(arrival.arrival_ns - self.last_arrival_ns)
+            self.last_arrival_ns = arrival.arrival_ns
+        else:
+            self._ahead.append(arrival)
+            self._decode_ahead(0)
+        for superseded in self._boxes[self.policy].put(arrival):
+            self._drop(superseded.number, "superseded")
+
+    def reject(self, number: int, code: str, detail: str, id: str | None) -> None:
+        """Refuse a received frame before it is queued."""
+        self.ledger.rejected(number, code)
+        self.publish(Output(Rejected(number, code, detail), id))
+
+    def put_input(self, given: Input) -> None:
+        """Queue an input that is no frame; it is taken before the next frame."""
+        self.inputs.append(given)
+        self._wake()
+
+    def set_policy(self, policy: Policy) -> None:
+        """Change what happens to frames from the next on. Frames already queued keep their place."""
+        self.policy = policy
+
+    def close(self, reason: str = "client", drain: bool = True) -> None:
+        """Take no more frames. What is queued is used (`drain`) or dropped; then `Closed` is published, exactly once."""
+        if not drain:
+            self.cancelled = True
+            while (arrival := self.take()) is not None:
+                self._drop(arrival.number, "closed")
+        self.closing = self.closing or reason
+        self._wake()
+
+    # For the rounds thread.
+
+    def take(self) -> Arrival | None:
+        """Return the next frame to use, or None. After a change of policy the other mailbox is emptied first."""
+        for box in sorted(self._boxes.values(), key=lambda box: box is self._boxes[self.policy]):
+            try:
+                arrival = box.take()
+            except MailboxClosed:
+                continue
+            if arrival is not None:
+                if box is self._boxes["all"]:
+                    self._decode_ahead(1)
+                arrival.start(self._pool)
+                return arrival
+        return None
+
+    def _decode_ahead(self, taken: int) -> None:
+        """Keep at most `AHEAD` frames decoding or decoded: pixels of a full queue of large pictures would fill the memory."""
+        with self._lock:
+            self._decoding -= taken
+            while self._ahead and self._decoding < AHEAD:
+                self._ahead.popleft().start(self._pool)
+                self._decoding += 1
+
+    @property
+    def clip(self) -> bool:
+        """Whether its input has an end: it then runs at low priority."""
+        return self.session.options.ends
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a frame or another input is queued."""
+        return bool(self.inputs) or any(len(box) for box in self._boxes.values())
+
+    def flush_drops(self) -> None:
+        """Publish what was dropped since the last flush, as ranges."""
+        with self._lock:
+            drops, self._drops = self._drops, []
+        for dropped in drops:
+            self.publish(Output(dropped))
+
+    def _drop(self, number: int, reason: DropReason) -> None:
+        self.ledger.dropped(number, reason)
+        with self._lock:
+            self.dropped_since_last += 1
+            last = self._drops[-1] if self._drops else None
+            if last is not None and last.reason == reason and last.frames[1] == number - 1:
+                self._drops[-1] = Dropped((last.frames[0], number), reason)
+            else:
+                self._drops.append(Dropped((number, number), reason))

@@ -1,0 +1,103 @@
+"""What a session takes: `Bundle | SourceState | Tick | Change`, and what it asks for in return.
+
+Owns the data that passes between sessions, perception and rounds. Does not own any behaviour.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Literal, Protocol
+
+from capture.frame import Bundle, SourceState
+from engines.engine import Arrays
+from engines.manifest import Expression
+from service.events import Box, NoCallCode, SessionEvent
+
+
+class Keep(Enum):
+    """Leave a setting as it is (None is a value of `period_ms`)."""
+
+    KEEP = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Host monotonic time passed with nothing arriving."""
+
+    t_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """New settings from the next frame on. None, and `Keep.KEEP` for `period_ms`: unchanged."""
+
+    model: str | None = None
+    period_ms: float | None | Keep = Keep.KEEP
+    hop: int | None = None
+    faces: int | None = None
+
+
+Input = Bundle | SourceState | Tick | Change
+GraphKey = tuple[str, str]
+"""(model id, part): which graph a request is for."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Request:
+    """One row for one graph: arrays by input name **without** the batch axis."""
+
+    graph: GraphKey
+    inputs: Arrays
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A request that got no result."""
+
+    code: Literal["backend-lost"]
+    detail: str
+
+
+Result = Arrays | Failed
+"""One row of a graph's outputs, without the batch axis."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a session wants run next and what it has to say. No requests: the input is done with."""
+
+    requests: tuple[Request, ...] = ()
+    events: tuple[SessionEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """One face as a finder sees it: `box` and named `keypoints` in pixels of the colour frame; `score` in [0, 1]."""
+
+    box: Box
+    score: float
+    keypoints: dict[str, tuple[float, float]]
+
+
+class Perception(Protocol):
+    """Pixels to rows and back: pure, without state, shared by all sessions of a detector."""
+
+    @property
+    def confirm_frames(self) -> int: ...
+
+    def detect(self, bundle: Bundle) -> Request:
+        """Return the face finder's request for the bundle's colour frame.
+
+        Raises:
+            capture.frame.ImageBroken: the frame's packet does not decode.
+        """
+        ...
+
+    def faces(self, bundle: Bundle, result: Arrays) -> tuple[Detection, ...]:
+        """Return the finder's faces, best score first."""
+        ...
+
+    def sample(self, bundle: Bundle, face: Detection, manifest: Expression) -> Arrays | NoCallCode:
+        """Return the model's crops of a face by graph input name (no batch axis), or the quality gate that refused it."""
+        ...

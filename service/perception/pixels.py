@@ -1,0 +1,140 @@
+"""Perception of pictures: a face finder, crops and gates, bound together for one detector.
+
+Owns the lookup of finders and the order finder → gates → crops. Does not own any finder (`faces/<decoder>.py`), the cutting
+(`crop.py`), the gates (`quality.py`) or tracks (`track.py`). Without state, so that sessions may share it.
+"""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from capture.frame import Bundle, decoded
+from engines.engine import Arrays
+from engines.manifest import CropSpec, Detector, Expression
+from service.events import NoCallCode
+from service.inputs import Detection, GraphKey, Perception, Request
+from service.perception import faces
+from service.perception.crop import cut
+from service.perception.quality import crop_gate, size_gate
+
+
+class FinderError(ValueError):
+    """A face finder cannot be had: no such decoder, or its package is not installed."""
+
+
+class PictureError(ValueError):
+    """A bundle has no colour picture that a finder could look at."""
+
+
+class Finder(Protocol):
+    """What a file in `faces/` makes with its `create(detector: Detector) -> Finder`."""
+
+    def prepare(self, image: NDArray[np.uint8]) -> Arrays:
+        """Return the graph's row for a `(H, W, 3)` uint8 RGB picture."""
+        ...
+
+    def decode(self, outputs: Arrays, size: tuple[int, int]) -> tuple[Detection, ...]:
+        """Return the faces in a picture of `size` (H, W), best score first."""
+        ...
+
+
+class PixelPerception:
+    """Perception over the colour frames' pixels, with the face finder of one detector."""
+
+    def __init__(self, detector: Detector) -> None:
+        self._finder = find(detector)
+        self._graph: GraphKey = (detector.id, "full")
+        self._confirm_frames = detector.confirm_frames
+
+    @property
+    def confirm_frames(self) -> int:
+        """Frames in a row that make a face believed, from the detector's manifest."""
+        return self._confirm_frames
+
+    def detect(self, bundle: Bundle) -> Request:
+        """Return the finder's request for the bundle's colour picture.
+
+        Raises:
+            PictureError: the bundle has no colour picture of uint8 RGB.
+            capture.image.ImageBroken: its packet does not decode.
+        """
+        return Request(self._graph, self._finder.prepare(_picture(bundle)))
+
+    def faces(self, bundle: Bundle, result: Arrays) -> tuple[Detection, ...]:
+        """Return the faces the finder's graph found, best score first, in pixels of the colour picture."""
+        height, width = _picture(bundle).shape[:2]
+        return self._finder.decode(result, (height, width))
+
+    def sample(self, bundle: Bundle, face: Detection, manifest: Expression) -> Arrays | NoCallCode:
+        """Return the `(3, H, W)` uint8 crops of a face by graph input, or the first gate that refuses it.
+
+        The gates look at the first face crop, or at the first of all.
+        """
+        refused = size_gate(face.box, manifest.gates)
+        if refused is not None:
+            return refused
+        picture = _picture(bundle)
+        crops = {name: _crop(picture, face, spec, name) for name, spec in manifest.crops.items()}
+        return crop_gate(crops[_judged(manifest.crops)], manifest.gates) or crops
+
+
+def create(detector: Detector) -> Perception:
+    """Return the perception for `detector`.
+
+    Raises:
+        FinderError: there is no finder for its decoder, or a package is missing.
+        ValueError: the manifest does not fit the finder.
+    """
+    return PixelPerception(detector)
+
+
+def find(detector: Detector) -> Finder:
+    """Return the finder that the detector's `decoder` names.
+
+    Raises:
+        FinderError: there is no such finder, or a package it needs is missing.
+        ValueError: the manifest does not fit the finder.
+    """
+    names = finders()
+    if detector.decoder not in names:
+        raise FinderError(f"{detector.id}: no face finder {detector.decoder!r}; there are: {', '.join(names)}")
+    try:
+        module = import_module(f"{faces.__name__}.{detector.decoder}")
+    except ModuleNotFoundError as error:
+        remedy = f"pip install 'mien[{detector.decoder}]'"
+        raise FinderError(f"{detector.id}: face finder {detector.decoder!r} needs {error.name}: {remedy}") from error
+    finder: Finder = module.create(detector)
+    return finder
+
+
+def finders() -> tuple[str, ...]:
+    """Return the names of all face finders, sorted."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(faces.__path__)))
+
+
+def _picture(bundle: Bundle) -> NDArray[np.uint8]:
+    frame = bundle.frame("color")
+    if frame is None:
+        has = ", ".join(f"{frame.modality} of {name!r}" for name, frame in bundle.frames.items()) or "nothing"
+        raise PictureError(f"bundle {bundle.number} has no colour frame but {has}; faces are found in colour: give each bundle one")
+    data = decoded(frame).data
+    assert data is not None
+    if data.shape[2:] != (3,) or data.dtype != np.uint8:
+        raise PictureError(f"frame {frame.seq} of {frame.source!r} is {data.dtype} {data.shape}; colour must be uint8 (H, W, 3) RGB")
+    return np.asarray(data, np.uint8)
+
+
+def _crop(picture: NDArray[np.uint8], face: Detection, spec: CropSpec, name: str) -> NDArray[np.uint8]:
+    if spec.modality != "color":
+        raise PictureError(f"input {name!r} wants a {spec.modality} crop; only colour is cut from pictures")
+    return cut(picture, face, spec)
+
+
+def _judged(crops: Mapping[str, CropSpec]) -> str:
+    return next((name for name, spec in crops.items() if spec.kind == "face"), next(iter(crops)))

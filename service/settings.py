@@ -1,0 +1,111 @@
+"""What is in force in a session: model, hop, period, faces, and what follows from them.
+
+Owns their validation and what a Change makes of them. Frozen: a refused Change leaves nothing half done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from engines.engine import Arrays
+from engines.manifest import Expression
+from service.inputs import Change, Keep
+from service.models import Model
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Taken:
+    """A sample that entered a buffer: its crops by graph input name and its per-frame outputs, no batch axis."""
+
+    track: int
+    frame: int
+    t_ns: int
+    inputs: Arrays
+    outputs: Arrays
+
+
+@dataclass(frozen=True, slots=True)
+class SessionOptions:
+    """Settings of one session for life. `faces`: how many are reported; `hop`, `period_ms`, `confirm_frames`: instead
+    of the manifests'; `ends`: the input has an end, so clip predictions are made; `models`: what a Change may name (read
+    when it comes); `on_sample`: called with every sample that enters a buffer."""
+
+    faces: int = 1
+    hop: int | None = None
+    period_ms: float | None | Keep = Keep.KEEP
+    confirm_frames: int | None = None
+    ends: bool = False
+    models: Mapping[str, Model] = field(default_factory=dict)
+    on_sample: Callable[[Taken], None] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What is in force. `gap_ns`: the longest gap in a track or a buffer."""
+
+    model: Model
+    manifest: Expression
+    hop: int
+    period_ms: float | None
+    faces: int
+    gap_ns: int
+
+    @classmethod
+    def of(cls, model: Model, hop: int | None, period_ms: float | None | Keep, faces: int) -> Settings:
+        """Complete given settings from the model's manifest.
+
+        Raises:
+            ValueError: a value is out of range, or the model is not of kind expression.
+        """
+        manifest = model.manifest
+        if not isinstance(manifest, Expression):
+            raise ValueError(f"model {manifest.id!r} is a {manifest.kind}; a session needs one of kind expression")
+        window = manifest.window
+        hop = window.hop if hop is None else hop
+        period = window.period_ms if isinstance(period_ms, Keep) else period_ms
+        for name, number in (("hop", hop), ("faces", faces)):
+            if number < 1:
+                raise ValueError(f"{name} {number} must be at least 1")
+        gap_ms = window.gap_ms(period)
+        if period is not None and not 0 < period <= gap_ms / 1.5:
+            raise ValueError(f"period_ms {period:g} must be greater than 0 and at most {gap_ms / 1.5:g} (max_gap_ms {gap_ms:g} / 1.5)")
+        return cls(model, manifest, hop, period, faces, round(gap_ms * 1e6))
+
+    def changed(self, change: Change, models: Mapping[str, Model]) -> Settings:
+        """Return the settings after a Change. A new model brings its own hop and period unless the Change gives them.
+
+        Raises:
+            ValueError: the model is not among `models`, or a value is out of range.
+        """
+        model = self.model
+        if change.model is not None and change.model != model.name.id:
+            if change.model not in models:
+                raise ValueError(f"model {change.model!r} is not loaded; loaded: {', '.join(sorted(models)) or 'none'}")
+            model = models[change.model]
+        same = model is self.model
+        hop = self.hop if same and change.hop is None else change.hop
+        period = self.period_ms if same and isinstance(change.period_ms, Keep) else change.period_ms
+        return Settings.of(model, hop, period, self.faces if change.faces is None else change.faces)
+
+    @property
+    def weights(self) -> Literal["random"] | None:
+        """What every event must say of the model's weights."""
+        return "random" if self.manifest.weights.kind == "random" else None
+
+    @property
+    def window_part(self) -> Literal["window", "full"] | None:
+        """The graph a window is run through; None: the manifest's aggregate of its frames."""
+        if self.manifest.aggregate is not None:
+            return None
+        return "window" if "window" in self.manifest.graphs else "full"
+
+    @property
+    def kept(self) -> list[str]:
+        """Names of the per-sample values that windows are made of."""
+        part = self.window_part
+        if part is not None:
+            return [tensor.name for tensor in self.manifest.graphs[part].inputs]
+        outputs = self.manifest.outputs
+        return [outputs[role] for role in ("probabilities", "valence", "arousal") if role in outputs]

@@ -1,0 +1,1 @@
+"""Which samples make a window, and what a window says."""

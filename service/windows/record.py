@@ -1,0 +1,53 @@
+"""What a session keeps of one track: its buffer and what was said of it so far.
+
+Owns admission of a sample, smoothing, and the sums a clip prediction is made of. Comes and goes with its track.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from engines.engine import Arrays
+from service.settings import Settings
+from service.windows import value as values
+from service.windows.buffer import Buffer
+from service.windows.value import Value
+
+
+@dataclass(slots=True)
+class Record:
+    """`first`, `last`: frames it was seen in; `previous`: last smoothed value; `total`: sum of `windows` values."""
+
+    buffer: Buffer
+    first: int
+    last: int
+    confirmed: bool = False
+    previous: Value | None = None
+    total: Value | None = None
+    windows: int = 0
+
+    def clear(self, capacity: int | None) -> None:
+        """Forget all samples and opinions: the model has changed."""
+        self.buffer = Buffer(capacity)
+        self.previous = self.total = None
+        self.windows = 0
+
+    def admit(self, frame: int, t_ns: int, outputs: Arrays, settings: Settings) -> None:
+        """Put one sample's per-frame values into the buffer."""
+        # Copies: a row is a view into its batch, and one cached view would keep the whole batch alive.
+        kept = {name: np.array(outputs[name]) for name in settings.kept}
+        features = settings.manifest.keyframes.features
+        feature = None if features is None else outputs[features]
+        if self.buffer.add(frame, t_ns, kept, settings.gap_ns, settings.model.itq, feature):
+            self.previous = None
+
+    def say(self, value: Value, settings: Settings, ends: bool) -> Value:
+        """Count a window's value in, and return what is said: the causally smoothed value."""
+        if ends:
+            self.total = value if self.total is None else values.added(self.total, value)
+            self.windows += 1
+        if settings.manifest.smoothing is not None:
+            value = self.previous = values.smoothed(value, self.previous, settings.manifest.smoothing.alpha)
+        return value

@@ -1,0 +1,28 @@
+"""What every test may ask for, and how hypothesis behaves here."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+from tests.media import ensure
+
+# Deadlines would measure this machine's other load. In CI the examples are the same at every run; elsewhere they wander.
+settings.register_profile("mien", deadline=None)
+settings.register_profile("mien-ci", parent=settings.get_profile("mien"), derandomize=True)
+settings.load_profile("mien-ci" if os.environ.get("CI") else "mien")
+
+
+@pytest.fixture(scope="session")
+def media() -> Path:
+    """Return the folder of real clips and pictures (`tests/media.py` names them)."""
+    return ensure()
+
+
+@pytest.fixture(scope="session")
+def checkout() -> Path:
+    """Return the root of the source tree the tests belong to."""
+    return Path(__file__).resolve().parent.parent

@@ -1,0 +1,321 @@
+"""The rounds thread with synthetic faces: every frame accounted for, whatever the load."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pytest
+
+from capture.frame import Bundle
+from engines.engine import Arrays, Engine
+from engines.folder import FolderError
+from engines.manifest import Manifest
+from engines.synthetic import SyntheticEngine
+from service.events import ClipPrediction, Event, Rejected
+from service.feed import Arrival, Feed, FeedOptions
+from service.inputs import Change, GraphKey
+from service.live import LiveLoop, Overloaded
+from service.messages import Closed, Dropped, Failure, Loading, Message, Output, Updated
+from service.models import Model, UnknownModel
+from service.perception.synthetic import SyntheticPerception
+from tests.session.world import D, bundle, engines, face, model
+
+DEADLINE_S = 20.0
+
+
+@dataclass
+class Shelf:
+    """Models of synthetic networks; `slow_s` for every run of one."""
+
+    slow_s: float = 0.0
+    models: dict[str, Model] = field(
+        default_factory=lambda: {m.name.id: m for m in (model(4, 4, 2), model(4, 4, 1, id="second"), model(4, 4, 1, id="broken"))}
+    )
+    engines: dict[GraphKey, Engine] = field(default_factory=dict)
+    max_batch: dict[GraphKey, int] = field(default_factory=dict)
+    broken: bool = False
+
+    def manifest(self, id: str) -> Manifest:
+        if id not in self.models:
+            raise UnknownModel(f"no model {id!r}")
+        return self.models[id].manifest
+
+    def load(self, id: str) -> Model:
+        if id == "broken":
+            raise FolderError("model.onnx was changed")
+        for key, engine in engines(*self.models).items():
+            self.engines[key] = SyntheticEngine(self._slowly(engine))
+            self.max_batch[key] = 16
+        return self.models[id]
+
+    def _slowly(self, engine: Engine) -> object:
+        def row(inputs: Arrays) -> Arrays:
+            time.sleep(self.slow_s)  # the load under test: a network takes time
+            if self.broken:
+                raise RuntimeError("a bug in an engine")
+            outputs = engine.run({name: array[None] for name, array in inputs.items()})
+            return {name: array[0] for name, array in outputs.items()}
+
+        return row
+
+
+class Heard:
+    """Collects a feed's outputs and waits for its end."""
+
+    def __init__(self) -> None:
+        self.outputs: list[Output] = []
+        self.closed = threading.Event()
+
+    def __call__(self, output: Output) -> None:
+        self.outputs.append(output)
+        if isinstance(output.message, Closed | Failure):
+            self.closed.set()
+
+    def of(self, kind: type[Message]) -> list[Output]:
+        return [o for o in self.outputs if isinstance(o.message, kind)]
+
+    def wait(self) -> None:
+        assert self.closed.wait(DEADLINE_S), [type(o.message).__name__ for o in self.outputs[-5:]]
+
+
+@pytest.fixture
+def shelf() -> Shelf:
+    return Shelf()
+
+
+@pytest.fixture
+def loop(shelf: Shelf) -> Iterator[LiveLoop]:
+    loop = LiveLoop(shelf, SyntheticPerception(D), max_sessions=3)
+    loop.start()
+    yield loop
+    loop.stop(DEADLINE_S)
+
+
+def _send(feed: Feed, given: Bundle, id: str | None = None) -> int:
+    number, now = feed.receive(), time.monotonic_ns()
+    feed.put(Arrival(number, now, given.t_ns, "client", given.frames, id))
+    return number
+
+
+def _accounts(heard: Heard, received: int) -> Mapping[str, int]:
+    """Check that every number has exactly one end, told in order, and that the ledger agrees; return the drops."""
+    ends: list[int] = []
+    for output in heard.outputs:
+        if isinstance(output.message, Event | Rejected):
+            ends.append(output.message.frame)
+        elif isinstance(output.message, Dropped):
+            first, last = output.message.frames
+            ends += range(first, last + 1)
+    assert sorted(ends) == list(range(1, received + 1))
+    (closed,) = [o.message for o in heard.of(Closed)]
+    assert isinstance(closed, Closed)
+    assert closed.received == received == closed.used + sum(closed.dropped.values()) + closed.rejected
+    assert closed.used == len(heard.of(Event))
+    return closed.dropped
+
+
+def test_policy_all_uses_every_frame_in_order_and_carries_ids(loop: LiveLoop) -> None:
+    heard = Heard()
+    feed = loop.open("a", FeedOptions("synthetic-expression", "all", max_in_flight=50), heard)
+    for n in range(1, 41):
+        _send(feed, bundle(n, [face()]), f"id{n}")
+    feed.close()
+    heard.wait()
+    assert _accounts(heard, 40) == {}
+    assert [(o.message.frame, o.id) for o in heard.of(Event) if isinstance(o.message, Event)] == [(n, f"id{n}") for n in range(1, 41)]
+
+
+def test_policy_latest_under_load_uses_the_newest_and_tells_the_rest(loop: LiveLoop, shelf: Shelf) -> None:
+    shelf.slow_s = 0.01
+    heard = Heard()
+    feed = loop.open("a", FeedOptions("synthetic-expression", "latest", max_fps=1000.0), heard)
+    for n in range(1, 201):
+        _send(feed, bundle(n, [face()]))
+        time.sleep(0.002)
+    feed.close()
+    heard.wait()
+    dropped = _accounts(heard, 200)
+    assert set(dropped) == {"superseded"}
+    assert dropped["superseded"] >= 100
+    frames = [o.message.frame for o in heard.of(Event) if isinstance(o.message, Event)]
+    assert frames == sorted(frames)
+    assert frames[-1] == 200
+    assert sum(o.dropped_since_last for o in heard.of(Event)) == dropped["superseded"]
+
+
+def test_a_flood_is_limited_by_rate_before_anything_else(loop: LiveLoop) -> None:
+    heard = Heard()
+    feed = loop.open("a", FeedOptions("synthetic-expression", "latest", max_fps=20.0), heard)
+    for n in range(1, 101):
+        _send(feed, bundle(n, [face()]))
+    feed.close()
+    heard.wait()
+    dropped = _accounts(heard, 100)
+    assert dropped["rate"] >= 90
+
+
+def test_a_label_waits_for_at_most_the_round_in_progress(loop: LiveLoop, shelf: Shelf) -> None:
+    shelf.slow_s = 0.02
+    heard = Heard()
+    feed = loop.open("a", FeedOptions("synthetic-expression", "latest", max_fps=1000.0), heard)
+    for n in range(1, 101):
+        _send(feed, bundle(n, [face()]))
+        time.sleep(0.005)
+    feed.close()
+    heard.wait()
+    timings = [o.timing for o in heard.of(Event) if o.timing is not None]
+    rounds = [t.decode_ns + t.infer_ns for t in timings]
+    ages = [t.done_ns - t.arrival_ns for t in timings]
+    for previous, own, age in zip([rounds[0], *rounds], rounds, ages, strict=False):
+        assert age <= 5 * (previous + own + 5_000_000)
+
+
+def test_a_model_that_is_not_loaded_is_loaded_while_the_old_one_goes_on(loop: LiveLoop) -> None:
+    heard = Heard()
+    feed = loop.open("a", FeedOptions("synthetic-expression", "all", max_in_flight=50), heard)
+    loop._loaded.pop("second", None)
+    loop.change(feed, Change(model="second"))
+    until = time.monotonic() + DEADLINE_S
+    while not heard.of(Updated) and time.monotonic() < until:
+        time.sleep(0.01)
+    for n in range(1, 6):
+        _send(feed, bundle(n, [face()]))
+    feed.close()
+    heard.wait()
+    assert heard.of(Loading)
+    (updated,) = heard.of(Updated)
+    assert isinstance(updated.message, Updated)
+    assert (updated.message.model.name.id, updated.message.hop, updated.message.from_frame) == ("second", 1, 1)
+    assert {o.message.model.id for o in heard.of(Event) if isinstance(o.message, Event)} == {"second"}
+
+
+def test_an_unknown_model_and_a_bad_value_leave_the_feed_as_it_was(loop: LiveLoop) -> None:
+    heard = Heard()
+    feed = loop.open("a", FeedOptions("synthetic-expression", "all"), heard)
+    with pytest.raises(ValueError, match="hop 0"):
+        loop.change(feed, Change(hop=0))
+    with pytest.raises(UnknownModel):
+        loop.change(feed, Change(model="../../etc/passwd"))
+    assert not heard.outputs
+    loop.change(feed, Change(model="broken"))
+    heard.wait()
+    (failure,) = heard.of(Failure)
+    assert isinstance(failure.message, Failure)
+    assert failure.message.code == "model-not-loaded"
+    _send(feed, bundle(1, [face()]))
+    heard.closed.clear()
+    feed.close()
+    heard.wait()
+    _accounts(heard, 1)
+
+
+def test_too_many_sessions_are_refused_and_a_closed_one_makes_room(loop: LiveLoop) -> None:
+    heards = [Heard() for _ in range(4)]
+    feeds = [loop.open(str(i), FeedOptions("synthetic-expression"), heards[i]) for i in range(3)]
+    with pytest.raises(Overloaded, match="the limit is 3"):
+        loop.open("3", FeedOptions("synthetic-expression"), heards[3])
+    feeds[0].close()
+    heards[0].wait()
+    loop.open("3", FeedOptions("synthetic-expression"), heards[3])
+    assert loop.stats().sessions == 3
+
+
+def test_a_vanished_client_frees_everything_and_its_frames_are_counted(loop: LiveLoop, shelf: Shelf) -> None:
+    shelf.slow_s = 0.02
+    heard = Heard()
+    feed = loop.open("a", FeedOptions("synthetic-expression", "all", max_in_flight=50), heard)
+    for n in range(1, 31):
+        _send(feed, bundle(n, [face()]))
+    feed.close(drain=False)
+    heard.wait()
+    dropped = _accounts(heard, 30)
+    assert dropped["closed"] >= 20
+    assert loop.stats().sessions == 0
+    _send(feed, bundle(31, [face()]))
+    assert feed.ledger.in_flight == 0
+
+
+def test_sustained_overload_climbs_the_ladder_and_says_so(loop: LiveLoop, shelf: Shelf) -> None:
+    shelf.slow_s = 0.005
+    heard = Heard()
+    feed = loop.open("a", FeedOptions("synthetic-expression", "latest", max_fps=1000.0), heard)
+    until, n = time.monotonic() + DEADLINE_S, 0
+    while loop.stats().level < 3 and time.monotonic() < until:
+        n += 1
+        _send(feed, bundle(n, [face()]))
+        time.sleep(0.002)
+    level = loop.stats().level
+    feed.close()
+    heard.wait()
+    assert level >= 3
+    degraded = [o.degraded for o in heard.of(Event)]
+    assert degraded[0] is None
+    assert "rate" in degraded
+    assert {"period", "hop"} & set(degraded)
+    _accounts(heard, n)
+
+
+def test_an_error_in_the_rounds_is_told_to_everybody_and_health_is_lost(shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:
+    loop = LiveLoop(shelf, SyntheticPerception(D), max_sessions=3)
+    loop.start()
+    heard = Heard()
+    feed = loop.open("a", FeedOptions("synthetic-expression", "all"), heard)
+    assert loop.healthy
+    shelf.broken = True
+    _send(feed, bundle(1, [face()]))
+    heard.wait()
+    (failure,) = heard.of(Failure)
+    assert isinstance(failure.message, Failure)
+    assert failure.message.code == "internal"
+    assert not loop.healthy
+    assert "rounds thread has ended" in caplog.text
+    loop.stop(DEADLINE_S)
+
+
+def test_a_clip_says_its_clip_prediction_and_then_closes(loop: LiveLoop) -> None:
+    heard = Heard()
+    feed = loop.open_clip("c", FeedOptions("synthetic-expression", max_in_flight=50), heard)
+    for n in range(1, 21):
+        _send(feed, bundle(n, [face()]))
+    feed.close("end")
+    heard.wait()
+    assert _accounts(heard, 20) == {}
+    assert [type(o.message) for o in heard.outputs[-2:]] == [ClipPrediction, Closed]
+
+
+def test_a_cancelled_clip_predicts_nothing(loop: LiveLoop, shelf: Shelf) -> None:
+    shelf.slow_s = 0.01
+    heard = Heard()
+    feed = loop.open_clip("c", FeedOptions("synthetic-expression", max_in_flight=50), heard)
+    for n in range(1, 41):
+        _send(feed, bundle(n, [face()]))
+    feed.close("cancelled", drain=False)
+    heard.wait()
+    assert not heard.of(ClipPrediction)
+    assert _accounts(heard, 40)["closed"] > 0
+
+
+def test_clips_take_no_seat_and_leave_live_sessions_their_time(loop: LiveLoop, shelf: Shelf) -> None:
+    """With three clips queued, a live session's frames are used as they come: a clip gets at most half its time."""
+    shelf.slow_s = 0.004
+    clips = [Heard() for _ in range(3)]
+    for i, heard in enumerate(clips):
+        feed = loop.open_clip(f"c{i}", FeedOptions("synthetic-expression", max_in_flight=500), heard)
+        for n in range(1, 201):
+            _send(feed, bundle(n, [face()]))
+        feed.close("end")
+    live = Heard()
+    feed = loop.open("live", FeedOptions("synthetic-expression", "latest"), live)
+    for n in range(1, 41):
+        _send(feed, bundle(n, [face()]))
+        time.sleep(0.05)
+    assert not any(heard.closed.is_set() for heard in clips), "the clips must outlast the live session for this to be a test"
+    feed.close()
+    live.wait()
+    assert sum(_accounts(live, 40).values()) <= 8
+    for heard in clips:
+        heard.wait()
+        assert _accounts(heard, 200) == {}

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import math
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engines.manifest import CropSpec
+from service.inputs import Detection
+from service.perception.crop import cut, region, roll
+
+FACE = CropSpec(size=(64, 64))
+eighths = st.integers(-80, 80).map(lambda n: n / 8)
+
+
+def face(x: float, y: float, side: float, angle: float = 0.0) -> Detection:
+    """A face whose eyes are `angle` radians off level."""
+    dx, dy = math.cos(angle) * side / 4, math.sin(angle) * side / 4
+    eyes = {"right_eye": (x - dx, y - dy), "left_eye": (x + dx, y + dy)}
+    return Detection((x - side / 2, y - side / 2, x + side / 2, y + side / 2), 0.9, eyes)
+
+
+def scene(height: int, width: int) -> np.ndarray:
+    """A smooth colour scene with its detail well under the Nyquist limit of the crops taken from it."""
+    y, x = np.mgrid[0:height, 0:width] + 0.5
+    waves = [np.sin(x / 37) + np.cos(y / 29), np.sin((x + y) / 41), np.cos(x / 53 - y / 31)]
+    return np.clip(128 + 50 * np.stack(waves, axis=-1), 0, 255).astype(np.uint8)
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 60), st.integers(1, 60), st.floats(30, 300), st.sampled_from([0.0, 0.3, -1.2]), eighths, eighths)
+def test_a_shifted_picture_gives_the_same_crop(right: int, down: int, side: float, angle: float, x: float, y: float) -> None:
+    picture = np.random.default_rng(1).integers(0, 256, (560, 560, 3), np.uint8)
+    shifted = np.zeros((620, 620, 3), np.uint8)
+    shifted[down : down + 560, right : right + 560] = picture
+    side = round(side * 8) / 8
+    here, there = face(280 + x, 280 + y, side, angle), face(280 + x + right, 280 + y + down, side, angle)
+    difference = cut(picture, here, FACE).astype(int) - cut(shifted, there, FACE)
+    # the same bytes but where adding the shift moved a float64 coordinate across a 1/32 pixel step of the warp
+    assert np.abs(difference).max() <= 8
+    assert np.count_nonzero(difference) <= 0.001 * difference.size
+
+
+@pytest.mark.parametrize("side", [40, 53, 107, 160, 300, 640])
+@pytest.mark.parametrize("angle", [0.0, 0.4, -0.9, 3.0])
+def test_the_crop_shows_what_lies_in_its_region(side: float, angle: float) -> None:
+    picture, found = scene(1100, 1100), face(550.3, 548.6, side, angle)
+    crop = cut(picture, found, FACE).astype(float)
+    area = region(found, FACE)
+    v, u = ((np.mgrid[0:64, 0:64] + 0.5) / 64 - 0.5) * area.width
+    x = area.x + math.cos(angle) * u - math.sin(angle) * v
+    y = area.y + math.sin(angle) * u + math.cos(angle) * v
+    truth = np.clip(128 + 50 * np.stack([np.sin(x / 37) + np.cos(y / 29), np.sin((x + y) / 41), np.cos(x / 53 - y / 31)]), 0, 255)
+    assert np.abs(crop - truth).mean() < 1.5
+    assert np.abs(crop - truth).max() < 6
+
+
+@given(st.floats(-3.1, 3.1), st.floats(50, 200))
+def test_the_crop_is_level(angle: float, side: float) -> None:
+    found = face(300, 300, side, angle)
+    area = region(found, FACE)
+    assert area.angle == pytest.approx(angle) == pytest.approx(roll(found))
+    assert area.width == area.height == pytest.approx(1.2 * side)
+    assert region(found, CropSpec(size=(64, 64), align="none")).angle == 0
+
+
+def test_without_both_eyes_nothing_is_turned() -> None:
+    whole = face(100, 100, 50, 0.5)
+    assert roll(Detection(whole.box, 0.9, {"left_eye": (1.0, 2.0)})) == 0
+    assert roll(Detection(whole.box, 0.9, {})) == 0
+
+
+def test_noise_averages_out_when_shrinking() -> None:
+    noise = np.random.default_rng(2).normal(128, 30, (640, 640, 3)).clip(0, 255).astype(np.uint8)
+    for shrink in (2, 4, 8):
+        # the mean of shrink² independent pixels spreads by 1/shrink
+        assert cut(noise, face(320, 320, 64 * shrink / 1.2), FACE).std() < 1.1 * 30 / shrink
+
+
+def test_beyond_the_edge_a_face_repeats_the_last_pixels_and_a_body_is_black() -> None:
+    picture = np.full((200, 200, 3), 200, np.uint8)
+    corner = face(10, 10, 80)
+    assert (cut(picture, corner, FACE) == 200).all()
+    body = cut(picture, corner, CropSpec(kind="upper-body", size=(128, 128)))
+    assert (body[:, :4] == 0).all()
+    assert (body[:, 80, 120] == 200).all()
+
+
+def test_the_upper_body_holds_three_widths_and_keeps_proportions() -> None:
+    spec = CropSpec(kind="upper-body", size=(128, 128))
+    area = region(Detection((100, 100, 200, 200), 0.9, {}), spec)
+    assert (area.x, area.y, area.width, area.height, area.angle) == (150, 275, 450, 450, 0)
+    tall = region(Detection((100, 100, 200, 200), 0.9, {}), CropSpec(kind="upper-body", size=(150, 100)))
+    assert (tall.width, tall.height) == (300, 450)
+
+
+def test_full_is_the_whole_picture_stretched() -> None:
+    picture = scene(90, 160)
+    crop = cut(picture, face(1, 1, 1), CropSpec(kind="full", size=(32, 32)))
+    np.testing.assert_array_equal(crop.transpose(1, 2, 0), cv2.resize(picture, (32, 32), interpolation=cv2.INTER_AREA))
+
+
+@pytest.mark.parametrize("kind", ["face", "upper-body", "full"])
+@pytest.mark.parametrize("size", [(64, 64), (48, 80)])
+@pytest.mark.parametrize("picture", [(3, 5), (200, 300), (1500, 40)])
+def test_any_picture_makes_a_contiguous_crop_and_the_same_twice(kind: str, size: tuple[int, int], picture: tuple[int, int]) -> None:
+    spec = CropSpec.model_validate({"kind": kind, "size": size})
+    image = np.random.default_rng(3).integers(0, 256, (*picture, 3), np.uint8)
+    found = Detection((0.0, 0.0, float(picture[1]), float(picture[0])), 0.9, {})
+    crop = cut(image, found, spec)
+    assert crop.shape == (3, *size)
+    assert crop.dtype == np.uint8
+    assert crop.flags.c_contiguous
+    assert crop.tobytes() == cut(image.copy(), found, spec).tobytes()
