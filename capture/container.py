@@ -26,6 +26,8 @@ _CONTAINERS = "MP4/MOV, Matroska/WebM, AVI, MPEG-TS"
 _NETWORK_FORMATS = "rtsp,rtp,mpjpeg,mjpeg,mpegts,matroska,webm,mov,mp4,m4a,3gp,3g2,mj2"
 _NETWORK_PROTOCOLS = "rtsp,rtsps,rtp,udp,tcp,tls,http,https"
 _PROBE_BYTES = 4096
+# PyAV 17 began to convert with a pool of threads per frame, which lives as long as the frame's pixels do: hundreds of threads.
+_ONE_THREAD: dict[str, Any] = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 _TURNED = {90: (True, True, False), 180: (False, True, True), 270: (True, False, True)}  # counter-clockwise, as `orientation` says it
 
 
@@ -120,7 +122,7 @@ def upright(frame: VideoFrame) -> NDArray[np.uint8]:
     Raises:
         ValueError: its pixel format has no conversion to RGB (FFmpegError is one).
     """
-    image = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+    image = np.asarray(frame.to_ndarray(format="rgb24", **_ONE_THREAD), np.uint8)
     transpose, flip_y, flip_x = orientation(frame)
     turned = image.transpose(1, 0, 2) if transpose else image
     return np.ascontiguousarray(turned[:: -1 if flip_y else 1, :: -1 if flip_x else 1])

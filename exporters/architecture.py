@@ -62,7 +62,10 @@ def names() -> tuple[str, ...]:
 
 
 def find(name: str, seed: int = 0) -> Blueprint:
-    """Build the architecture called `name` (hyphens and underscores are the same), its weights initialised from `seed`.
+    """Build the architecture called `name` (hyphens and underscores are the same), its weights random from `seed`.
+
+    They are drawn so that a picture's differences reach the outputs (He et al. 2015); torch's own defaults damp them layer by layer
+    until a comparison with them would prove nothing.
 
     Raises:
         UnknownArchitecture: there is none; the message lists what there is.
@@ -75,4 +78,10 @@ def find(name: str, seed: int = 0) -> Blueprint:
         blueprint = import_module(f"exporters.architectures.{wanted}").describe()
     if not isinstance(blueprint, Blueprint):
         raise TypeError(f"exporters.architectures.{wanted}.describe() must return a Blueprint, not {type(blueprint).__name__}")
+    generator = torch.Generator().manual_seed(seed)
+    for module in blueprint.network.modules():
+        if isinstance(module, nn.Conv2d | nn.Conv3d | nn.Linear):
+            nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
     return blueprint

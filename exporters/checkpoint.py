@@ -9,13 +9,18 @@ from __future__ import annotations
 import difflib
 import hashlib
 import pickle
+import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor, nn
+
+# torch's reader does not guard its stack: rubbish ends in whatever Python raises there.
+_NOT_A_TORCH_FILE = (pickle.UnpicklingError, RuntimeError, EOFError, LookupError, ValueError, TypeError, AttributeError, struct.error)
 
 
 class CheckpointError(ValueError):
@@ -44,11 +49,11 @@ def read(path: Path) -> Checkpoint:
     if path.suffix == ".safetensors":
         try:
             return Checkpoint(load(data), digest)
-        except Exception as error:  # noqa: BLE001 - safetensors raises its own type, which is not exported in every version
+        except SafetensorError as error:
             raise CheckpointError(f"{path.name} is not a safetensors file: {error}") from error
     try:
         loaded: object = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+    except _NOT_A_TORCH_FILE as error:
         raise CheckpointError(f"{path.name} is not a torch file of tensors alone; save its state_dict, or use safetensors") from error
     for key in ("state_dict", "model"):
         if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):

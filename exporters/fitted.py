@@ -59,8 +59,8 @@ def put_itq(directory: Path, samples: Samples, *, bits: int = 16, iterations: in
     graph = feature_graph(folder)
     if samples.feature_model != graph:
         raise FitRefused(
-            f"the features were made by a graph of sha256 {samples.feature_model[:12]}… (model {samples.model!r}), {folder.manifest.id!r} has "
-            f"{graph[:12]}…; make them again: mien windows CLIPS -m {folder.manifest.id} -o W.npz"
+            f"the features were made by a graph of sha256 {samples.feature_model[:12]}… (model {samples.model!r}), "
+            f"{folder.manifest.id!r} has {graph[:12]}…; make them again: mien windows CLIPS -m {folder.manifest.id} -o W.npz"
         )
     fitted = itq.fit(samples.features, bits, iterations, seed)
     fields = model_folder.fields_of(folder.manifest)

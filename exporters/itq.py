@@ -43,11 +43,13 @@ def fit(features: NDArray[np.floating], bits: int = 16, iterations: int = 50, se
         FitRefused: they are not finite, too few, or vary along fewer than `bits` axes.
     """
     values = np.asarray(features, np.float64)
-    if values.ndim != 2:  # noqa: PLR2004
+    if values.ndim != 2:
         raise FitRefused(f"features must be (n, D), not {values.shape}")
     rows, width = values.shape
     if bits < 1 or width < bits or rows <= bits:
-        raise FitRefused(f"{rows} features of {width} values cannot give {bits} bits; needed: more than {bits} features of at least {bits} values")
+        raise FitRefused(
+            f"{rows} features of {width} values cannot give {bits} bits; needed: more than {bits} features of at least {bits} values"
+        )
     if not np.isfinite(values).all():
         raise FitRefused("features hold NaN or infinity; leave those rows out")
     mean = values.mean(axis=0)

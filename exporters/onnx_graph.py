@@ -8,6 +8,7 @@ dynamic batch first, all else static, no external data) and the count of multipl
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from engines.manifest import Dtype, Graph, Tensor
+from engines.onnx_file import NotOnnx, read_facts
 
 OPSET = 20
 IR_VERSION = 9
@@ -43,7 +45,7 @@ class GraphBuilder:
         self._constants.append(numpy_helper.from_array(np.ascontiguousarray(values, dtype=dtype), name))
         return name
 
-    def node(self, op: str, *inputs: str, name: str | None = None, **attributes: object) -> str:
+    def node(self, op: str, *inputs: str, name: str | None = None, **attributes: Any) -> str:
         """Add a node with one output and return the output's name."""
         output = name or f"{op.lower()}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(op, list(inputs), [output], name=output, **attributes))
@@ -106,7 +108,9 @@ def check(model: onnx.ModelProto) -> None:
     """
     for tensor in model.graph.initializer:
         if tensor.data_location == TensorProto.EXTERNAL:
-            raise GraphRefused(f"constant {tensor.name!r} lies in another file; ONNX external data is not allowed: save with the data inside")
+            raise GraphRefused(
+                f"constant {tensor.name!r} lies in another file; ONNX external data is not allowed: save with the data inside"
+            )
     domains = sorted({node.domain for node in model.graph.node if node.domain not in ("", "ai.onnx")} | {f.domain for f in model.functions})
     if domains:
         raise GraphRefused(f"operators of domain {', '.join(domains)} are used; only ONNX's own are allowed: export without them")
@@ -151,9 +155,10 @@ def parsed(data: bytes) -> onnx.ModelProto:
         GraphRefused: it is not an ONNX file.
     """
     try:
-        return onnx.load_model_from_string(data)
-    except Exception as error:  # noqa: BLE001 - protobuf's parse error is another class in each of its implementations
+        read_facts(data)
+    except NotOnnx as error:
         raise GraphRefused(f"not an ONNX file: {error}") from error
+    return onnx.load_model_from_string(data)
 
 
 def gmac(model: onnx.ModelProto) -> float:

@@ -20,8 +20,8 @@ def drawn_faces(rows: int, height: int, width: int, seed: int = 0) -> NDArray[np
 def probe(tensor: Tensor, rows: int, seed: int = 0) -> NDArray[np.generic]:
     """Make input rows for a graph input: drawn faces where it is a uint8 picture (NCHW or NHWC), else seeded normal noise."""
     shape = tensor.shape
-    if tensor.dtype == "uint8" and len(shape) == 3 and 3 in (shape[0], shape[2]):  # noqa: PLR2004
-        first = shape[0] == 3  # noqa: PLR2004
+    if tensor.dtype == "uint8" and len(shape) == 3 and 3 in (shape[0], shape[2]):
+        first = shape[0] == 3
         faces = drawn_faces(rows, *(shape[1:] if first else shape[:2]), seed=seed)
         return np.ascontiguousarray(faces.transpose(0, 3, 1, 2)) if first else faces
     rng = np.random.default_rng(seed)
@@ -55,7 +55,7 @@ def _face(height: int, width: int, rng: np.random.Generator) -> NDArray[np.uint8
 
 def _inside(x: NDArray[np.float64], y: NDArray[np.float64], cx: float, cy: float, rx: float, ry: float) -> NDArray[np.float64]:
     """How far inside an ellipse each pixel is, 0 to 1, soft at the edge."""
-    return np.clip((1 - np.hypot((x - cx) / rx, (y - cy) / ry)) * 8, 0, 1)
+    return np.asarray(np.clip((1 - np.hypot((x - cx) / rx, (y - cy) / ry)) * 8, 0, 1), np.float64)
 
 
 def _paint(picture: NDArray[np.float64], cover: NDArray[np.float64], colour: NDArray[np.float64]) -> None:

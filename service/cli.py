@@ -147,8 +147,10 @@ def list_models(
                 folder = there.folder(id)
                 out.write((folder.path / folder.manifest.card).read_text(encoding="utf-8").rstrip() + "\n")
                 return
-            folders = [there.folder(name) for name in there.ids()]
-            print_models(out, [(folder.manifest, _accuracy(folder)) for folder in folders])
+            whole = [there.folder(name) for name in there.ids() if name not in there.broken]
+            print_models(out, [(folder.manifest, _accuracy(folder)) for folder in whole])
+            for why in there.broken.values():
+                typer.echo(f"mien: broken: {why}", err=True)
 
 
 @app.command("config")

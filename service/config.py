@@ -73,6 +73,7 @@ class Server(Section):
     )
     max_sessions: int = Field(32, ge=1, le=4096, description="Live sessions at once. More: 503, or close code 1013.")
     broken_in_a_row: int = Field(10, ge=1, le=1000, description="Unusable images in a row after which a connection is closed with 1008.")
+    demo: Path | None = Field(None, description="A clip that the page offers as demo: browsers play it and push it as if it were their camera.")
 
     @field_validator("host")
     @classmethod
@@ -134,7 +135,7 @@ class Clips(Section):
 
     directory: Path | None = Field(
         None,
-        description="Queue, uploads and results; one server each. Not set: `mien/clips-PORT` in `$XDG_STATE_HOME`, else in `~/.local/state`.",
+        description="Queue, uploads, results; one server each. Not set: `mien/clips-PORT` in `$XDG_STATE_HOME`, else in `~/.local/state`.",
     )
     ttl_h: float = Field(24.0, gt=0, le=8760, description="Hours that results are kept. Uploads are deleted as soon as they are processed.")
     queue: int = Field(256, ge=1, le=100_000, description="Clips that may wait or run. More: 503.")

@@ -90,7 +90,7 @@ class Perception(Protocol):
         """Return the face finder's request for the bundle's colour frame.
 
         Raises:
-            capture.frame.ImageBroken: the frame's packet does not decode.
+            capture.image.ImageBroken: the frame's packet does not decode.
         """
         ...
 

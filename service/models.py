@@ -193,9 +193,7 @@ def _parts(folder: Folder) -> tuple[Part, ...]:
     graphs = folder.manifest.graphs
     if "frame" in graphs:
         return ("frame", "window") if "window" in graphs else ("frame",)
-    if "full" in graphs:
-        return ("full",)
-    raise FolderError(f"{folder.path / MANIFEST}: graphs has {', '.join(graphs)} alone; a model needs 'full' or 'frame': export it again")
+    return ("full",)
 
 
 def _itq(folder: Folder) -> tuple[Itq | None, tuple[str, ...]]:
@@ -204,10 +202,6 @@ def _itq(folder: Folder) -> tuple[Itq | None, tuple[str, ...]]:
         return None, ()
     graph, wanted = manifest.graphs["frame"], manifest.keyframes.features
     widths = {tensor.name: math.prod(tensor.shape) for tensor in graph.outputs}
-    if wanted not in widths:
-        raise FolderError(
-            f"{folder.path / MANIFEST}: keyframes.features is {wanted!r}, {graph.file} has {', '.join(widths)}; name one of these"
-        )
     file = manifest.keyframes.file
     if file is None:
         return None, (f"{manifest.id} wants itq keyframes but no quantisation was fitted: keyframes are uniform; mien-export itq fits one",)

@@ -125,6 +125,10 @@ class Session:
         judged = self._clock.judge(bundle, self.settings.gap_ns)
         if isinstance(judged, Rejected):
             return (judged,)
+        color = bundle.frame("color")
+        if color is not None and "corrupt" in color.flags:
+            # A decoder fills what is missing with something that looks like a picture: no label may rest on it.
+            return (Rejected(bundle.number, "image-broken", "the decoder found damage in this frame and covered it up"),)
         try:
             request = self._perception.detect(bundle)
         except ImageBroken as error:
@@ -135,7 +139,6 @@ class Session:
         events: list[SessionEvent] = []
         if judged == "reset":
             self._reset()
-            color = bundle.frame("color")
             events.append(SourceEvent(color.source if color else "", "timebase-reset", "color", bundle.t_ns))
         self._clock.last_ns = bundle.t_ns
         self._end(self._tracker.update(bundle.t_ns, self._perception.faces(bundle, found), self.settings.gap_ns))

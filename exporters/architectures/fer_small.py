@@ -73,7 +73,7 @@ class Block(nn.Module):
         self.se = Excitation(outputs)
         self.d: nn.Module = nn.Identity()
         if inputs != outputs or stride != 1:
-            self.d = nn.Sequential(nn.AvgPool2d(2) if stride == 2 else nn.Identity(), convolution(inputs, outputs, 1))  # noqa: PLR2004
+            self.d = nn.Sequential(nn.AvgPool2d(2) if stride == 2 else nn.Identity(), convolution(inputs, outputs, 1))
 
     def forward(self, maps: Tensor) -> Tensor:
         return functional.relu(self.se(self.b(functional.relu(self.a(maps)))) + self.d(maps))

@@ -99,7 +99,9 @@ def _conv(
 ) -> str:
     down, across = attributes["strides"]
     if down != across or attributes["dilations"] != [1, 1]:
-        raise GraphRefused(f"{node.output[0]!r} has strides {down}, {across} and dilations {attributes['dilations']}; is this the pinned file?")
+        raise GraphRefused(
+            f"{node.output[0]!r} has strides {down}, {across} and dilations {attributes['dilations']}; is this the pinned file?"
+        )
     bias = constants[node.input[2]] if len(node.input) > 2 else None
     pads = attributes.get("pads", (0, 0, 0, 0))
     return builder.conv(value, constants[node.input[1]], bias, stride=down, pads=pads, group=attributes.get("group", 1))

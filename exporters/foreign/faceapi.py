@@ -66,7 +66,10 @@ def convert(weights: Weights) -> onnx.ModelProto:
     builder.node("Softmax", calibrated, axis=1, name="probabilities")
     builder.node("Flatten", pooled, name="features")
     face = Tensor(name="face", dtype="uint8", shape=(3, SIZE, SIZE))
-    outputs = [Tensor(name="probabilities", dtype="float32", shape=(len(LABELS),)), Tensor(name="features", dtype="float32", shape=(FEATURES,))]
+    outputs = [
+        Tensor(name="probabilities", dtype="float32", shape=(len(LABELS),)),
+        Tensor(name="features", dtype="float32", shape=(FEATURES,)),
+    ]
     return builder.model("face_api_expression", [face], outputs)
 
 

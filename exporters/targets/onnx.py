@@ -7,6 +7,7 @@ Owns the export and the cleaning of what the exporter leaves (stack traces, path
 from __future__ import annotations
 
 import copy
+import logging
 import warnings
 from collections.abc import Sequence
 
@@ -48,6 +49,8 @@ def export(part: Exported) -> onnx.ModelProto:
     """
     inputs = [tensor.name for tensor in part.inputs]
     batch = torch.export.Dim("N", min=1, max=4096)
+    # Says at every export which of torchvision's operators it does not know; none is used.
+    logging.getLogger("torch.onnx._internal.exporter._registration").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         # torch's exporter warns about its own internals, not about the network.
         warnings.simplefilter("ignore", DeprecationWarning)

@@ -13,11 +13,12 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
-from service.api import errors, health, live, models, streams
+from service.api import clip_events, clips, errors, health, live, models, streams
 from service.api.boundary import Boundary
 from service.api.codes import REGISTRY
 from service.api.conversation import deny
 from service.api.service import Service
+from service.clips.queue import Clips
 from service.config import Config
 from service.live import LiveLoop
 from service.metrics import Metrics
@@ -35,12 +36,14 @@ def create_app(
     *,
     behind_s: float = 5.0,
     on_failed: Callable[[], None] = lambda: None,
+    clips_: Clips | None = None,
 ) -> FastAPI:
     """Return the application over a live loop that is not started yet; its lifespan starts and stops everything.
 
-    `metrics` is what the loop was given to count its rounds with; `on_failed` is called when loading has failed.
+    `metrics` is what the loop was given to count its rounds with; `on_failed` is called when loading has failed;
+    without `clips_` the routes of clips say that there are none.
     """
-    service = Service(config, loop, models_, metrics, behind_s, on_failed)
+    service = Service(config, loop, models_, metrics, behind_s, on_failed, clips_)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -55,7 +58,7 @@ def create_app(
         responses={"4XX": _PROBLEM, "5XX": _PROBLEM},
     )  # fmt: skip
     app.state.service = service
-    for module in (health, models, streams, live, pages):
+    for module in (health, models, streams, live, clips, clip_events, pages):
         app.include_router(module.router)
     app.add_api_websocket_route("/{path:path}", _nothing_here)
     for address in ("/v1/live", "/v1/streams/{name}/events"):

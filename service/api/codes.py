@@ -56,6 +56,44 @@ _REQUESTS = (
     Kind("overloaded", "There is no room for one more session",
          "Try again after `Retry-After` seconds, or close another session.", status=503, retryable=True),
 )
+_CLIPS = (
+    Kind("bad-multipart", "The body is not valid multipart/form-data",
+         "Send a part `file`, and if wanted a part `options` with JSON.", status=400),
+    Kind("unknown-clip", "There is no such clip",
+         "Results are kept for `clips.ttl_h` hours; send the clip again.", status=404, error=True, close=1000),
+    Kind("not-acceptable", "The result does not exist in a format you accept",
+         "Accept application/json, application/x-ndjson, text/csv or text/vtt.", status=406),
+    Kind("slow-body", "The body came too slowly",
+         "Send it again over a faster connection.", status=408, retryable=True),
+    Kind("clip-not-done", "The clip has no result yet",
+         "Ask for its state, listen to its events, or send it with `?wait=30`.", status=409, retryable=True),
+    Kind("idempotency-in-progress", "A request with this Idempotency-Key is being served",
+         "Wait for its answer, then ask again.", status=409, retryable=True),
+    Kind("clip-too-large", "The clip has more bytes than allowed",
+         "Compress or cut it; `limit` says how many are allowed.", status=413),
+    Kind("unsupported-container", "The file is no clip or image that is taken",
+         "Send MP4/MOV, Matroska/WebM, AVI, MPEG-TS, or a JPEG, PNG, WebP, BMP or TIFF; content counts, not the name.", status=415),
+    Kind("unsupported-media-type", "The body has a type that is not taken",
+         "Send multipart/form-data.", status=415),
+    Kind("empty-clip", "The clip is empty",
+         "Record or copy it again.", status=422),
+    Kind("clip-unreadable", "The clip cannot be read",
+         "Was it cut off? Record, copy or convert it again.", status=422),
+    Kind("clip-truncated", "The clip ends before its announced end",
+         "Copy it again, or send it with `allow_partial`: true. `limit`: frames announced, `actual`: decoded.", status=422),
+    Kind("clip-limits-exceeded", "The clip is larger, longer or faster than allowed",
+         "Scale, cut or convert it; `limit` and `actual` say how far.", status=422),
+    Kind("poison-clip", "The clip crashes or hangs its decoder",
+         "Convert it, and report the file as a bug.", status=422),
+    Kind("idempotency-key-reused", "This Idempotency-Key came with another body before",
+         "Use a new key for a new clip.", status=422),
+    Kind("clips-off", "This server takes no clips",
+         "Start it by `mien serve`.", status=503),
+    Kind("queue-full", "As many clips wait as may",
+         "Try again after `Retry-After` seconds.", status=503, retryable=True),
+    Kind("storage-full", "There is no room on the server's disk",
+         "Try again later; whoever runs the server must make room.", status=507, retryable=True),
+)
 _MESSAGES = (
     Kind("bad-json", "A text message is not JSON",
          "Send one JSON object per text message.", error=True, close=1008),
@@ -84,7 +122,7 @@ _FRAMES = (
     Kind("not-an-image", "The bytes are neither a JPEG nor a PNG",
          "Send whole JPEG or PNG files.", frame=True),
     Kind("image-broken", "The image is cut off or damaged, or not what its header says",
-         "Send it as the encoder made it.", frame=True),
+         "Send it as the encoder made it.", status=422, frame=True),
     Kind("image-too-large", "The image has more pixels than allowed",
          "Scale it down to `limits.max_pixels`.", frame=True),
     Kind("time-order", "The frame is not later than the one before it",
@@ -93,7 +131,7 @@ _FRAMES = (
          "Send it with every frame or with none.", frame=True),
 )
 # fmt: on
-REGISTRY: Mapping[str, Kind] = {kind.code: kind for kind in (*_REQUESTS, *_MESSAGES, *_FRAMES)}
+REGISTRY: Mapping[str, Kind] = {kind.code: kind for kind in (*_REQUESTS, *_CLIPS, *_MESSAGES, *_FRAMES)}
 
 CLOSES: Mapping[int, str] = {
     1000: "The session ended as asked.",

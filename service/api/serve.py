@@ -19,6 +19,7 @@ from engines.manifest import Detector, Expression
 from service.api.app import create_app
 from service.api.service import Service
 from service.api.sockets import LiveHttp, LiveSocket
+from service.clips.queue import Clips, default_directory
 from service.config import Config, ConfigError
 from service.live import LiveLoop
 from service.metrics import Metrics
@@ -54,7 +55,7 @@ def run(config: Config, echo: Callable[[str], None] = print) -> None:
     """Serve until SIGTERM or SIGINT. `echo` gets the line with the address when it is bound.
 
     Raises:
-        ConfigError: the address is not loopback, or cannot be bound.
+        ConfigError: the address is not loopback, or cannot be bound; or the directory of clips cannot be used.
         UnknownModel: there is no such model, or it is of another kind.
         EngineError: a model folder or runtime cannot be used.
         SourceError: a camera cannot be opened.
@@ -74,9 +75,10 @@ def run(config: Config, echo: Callable[[str], None] = print) -> None:
         models.load(detector.id)
         metrics = Metrics()
         loop = LiveLoop(models, pixels.create(detector), max_sessions=config.server.max_sessions, on_round=metrics.round)
-        app = create_app(config, loop, models, metrics)
-        server = server_of(app)
         host, port = listener.getsockname()[:2]
+        clips = Clips(config.clips, config.clips.directory or default_directory(port), loop)
+        app = create_app(config, loop, models, metrics, clips_=clips)
+        server = server_of(app)
         echo(f"mien listens on http://{f'[{host}]' if ':' in host else host}:{port} (WS /v1/live; Ctrl+C stops it)")
         server.run([listener])
         failed = app.state.service.failed

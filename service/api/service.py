@@ -16,6 +16,7 @@ from typing import Protocol
 
 from service.api.errors import Problem
 from service.api.hub import Streams
+from service.clips.queue import Clips
 from service.config import Config
 from service.live import LiveLoop
 from service.metrics import Metrics
@@ -45,6 +46,7 @@ class Service:
     metrics: Metrics
     behind_s: float = 5.0
     on_failed: Callable[[], None] = lambda: None
+    clips: Clips | None = None
     draining: bool = False
     loaded: bool = False
     failed: BaseException | None = None
@@ -82,6 +84,8 @@ class Service:
             model = await asyncio.to_thread(self.models.load, self.config.model.id)
             self.metrics.watch(self.loop, {"id": model.name.id, "sha256": model.name.sha256, "backend": model.backend})
             await self.streams.open()
+            if self.clips is not None:
+                self.clips.start()
             self.loaded = True
         except Exception as error:
             self.failed = error
@@ -98,11 +102,13 @@ class Service:
                 await asyncio.wait_for(self._gone.wait(), deadline_s)
 
     async def stop(self) -> None:
-        """Close cameras, rounds and models."""
+        """Close cameras, clips, rounds and models."""
         self.draining = True
         if self._loading is not None:
             await asyncio.wait({self._loading}, timeout=STOP_S)
         await self.streams.close()
+        if self.clips is not None:
+            await self.clips.stop(STOP_S)
         await asyncio.to_thread(self.loop.stop, STOP_S)
         await asyncio.to_thread(self.models.close)
 

@@ -58,10 +58,23 @@ def expressive(side: int = 4, labels: int = 3, seed: int = 0) -> onnx.ModelProto
     return model(helper.make_graph(nodes, "expressive", inputs, outputs, [tensor("w", weights)]))
 
 
+def averaging(frames: int, labels: int, operator: str = "ReduceMean") -> onnx.ModelProto:
+    """A window graph: probabilities (batch, frames, labels) → their mean (batch, labels), under another name."""
+    graph = helper.make_graph(
+        [helper.make_node(operator, ["probabilities", "axes"], ["mean"], keepdims=0)],
+        "averaging",
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["batch", frames, labels])],
+        [helper.make_tensor_value_info("mean", TensorProto.FLOAT, ["batch", labels])],
+        [numpy_helper.from_array(np.array([1], np.int64), "axes")],
+    )
+    return model(graph)
+
+
 def common(id: str, **changes: Any) -> dict[str, Any]:
     """The manifest keys of all kinds; `files` is filled in by `write_folder`."""
     return {
-        "schema": "mien.model/1", "id": id, "title": id, "card": "card.md", "opset": OPSET, "weights": {"kind": "checkpoint", "source": "a test"},
+        "schema": "mien.model/1", "id": id, "title": id, "card": "card.md", "opset": OPSET,
+        "weights": {"kind": "checkpoint", "source": "a test"},
         "licence": {"spdx": "Apache-2.0", "file": "LICENSE.txt", "holder": "nobody"}, "cost": {"gmac_per_frame": 0.0},
     } | changes  # fmt: skip
 

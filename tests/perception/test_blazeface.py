@@ -118,7 +118,7 @@ def test_one_person_is_one_face_with_the_best_score(found: tuple[np.ndarray, np.
     for row, score in faces:
         own = np.abs(rows[:, 0] - row[0]) < 100
         assert score == scores[own].max()
-        np.testing.assert_allclose(row, np.average(rows[own], axis=0, weights=scores[own]))
+        np.testing.assert_allclose(row, np.average(rows[own], axis=0, weights=scores[own]), atol=1e-9)
 
 
 def test_overlap_of_known_boxes() -> None:

@@ -25,11 +25,10 @@ Message = dict[str, Any]
 
 
 @contextmanager
-def served(*flags: str, environment: dict[str, str] | None = None) -> Iterator[int]:
-    """Run `mien serve` on a free loopback port, `environment` added to this one's, until the block ends; yield the port."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = int(free.getsockname()[1])
+def served(*flags: str, environment: dict[str, str] | None = None, port: int | None = None) -> Iterator[int]:
+    """Run `mien serve` on `port` or a free one of loopback, `environment` added to this one's, until the block ends; yield the port."""
+    if port is None:
+        port = free_port()
     command = [sys.executable, "-c", "from service.cli import main; main()", "serve", "--port", str(port), *flags]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | (environment or {}))
     try:
@@ -38,6 +37,13 @@ def served(*flags: str, environment: dict[str, str] | None = None) -> Iterator[i
     finally:
         process.terminate()
         assert process.wait(READY_S) in (0, -15)
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
 
 
 def _wait_ready(port: int, process: subprocess.Popen[bytes]) -> None:

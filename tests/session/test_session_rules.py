@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engines.synthetic import SyntheticEngine
 from hypothesis import given
 from hypothesis import strategies as st
 
 from capture.frame import Bundle, Frame, SourceState
+from engines.synthetic import SyntheticEngine
 from service.events import ClipPrediction, Event, Rejected, SourceEvent
 from service.inputs import Change, Tick
 from service.perception.synthetic import EXPRESSION_ID, SyntheticPerception, express_row, table
@@ -73,6 +73,15 @@ def test_a_gap_between_samples_clears_the_buffer_but_a_shorter_one_does_not() ->
         (event,) = results(pipe.push(bundle(9, [face()], t_ns=(40 + hole_ms) * MS)))
         assert bool(windows([event])) == alive
         assert event.faces[0].track == 1
+
+
+def test_a_frame_whose_damage_was_covered_up_is_rejected() -> None:
+    pipe = pipeline(model(4, 4, 1))
+    rows = table([face()], D)
+    damaged = Bundle(1, 0, "media", 0, {"cam": Frame("cam", "color", 1, 0, 0, rows, flags=frozenset({"corrupt"}))})
+    (rejected,) = pipe.push(damaged)
+    assert isinstance(rejected, Rejected)
+    assert rejected.code == "image-broken"
 
 
 # Due frames and no-calls.

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from engines.synthetic import SyntheticEngine
-from service.models import Model
-
 from capture.frame import Bundle, Clock, Frame
 from engines.engine import Engine
+from engines.synthetic import SyntheticEngine
 from service.events import Event, ModelName, SessionEvent
 from service.inputs import GraphKey, Input
+from service.models import Model
 from service.perception.synthetic import (
     DETECTOR_ID,
     EXPRESSION_ID,

@@ -1,0 +1,87 @@
+"""Whether what a manifest says of its graphs fits together: roles, crops, features and the shapes between graphs.
+
+Owns the rules that span several keys of a manifest and need no file. Does not own the schema (`manifest.py`) or what the
+files hold (`folder.py`). A name that leads nowhere would else be found on the first face, in the middle of a session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from engines.manifest import Expression, Features, Graph, Landmarks, Manifest, Tensor
+
+_PARTS = ({"full"}, {"frame"}, {"frame", "window"}, {"full", "frame", "window"})
+Tensors = Mapping[str, Tensor]
+
+
+def fault(manifest: Manifest) -> str | None:
+    """Return the first rule a manifest breaks, with the key and what is there instead; None: it fits together."""
+    return next(_faults(manifest), None)
+
+
+def _faults(manifest: Manifest) -> Iterator[str]:
+    if isinstance(manifest, Expression):
+        yield from _expression(manifest)
+        return
+    if set(manifest.graphs) != {"full"}:
+        yield f"graphs: a model of kind {manifest.kind} has one graph, 'full'; this one has {_list(manifest.graphs)}"
+        return
+    whole = manifest.graphs["full"]
+    if isinstance(manifest, Features | Landmarks):
+        yield from _same("crops", manifest.crops, whole)
+    if isinstance(manifest, Features) and manifest.output not in _outputs(whole):
+        yield _nowhere("output", manifest.output, _outputs(whole))
+    if isinstance(manifest, Landmarks) and manifest.score_output is not None and manifest.score_output not in _outputs(whole):
+        yield _nowhere("score_output", manifest.score_output, _outputs(whole))
+
+
+def _expression(manifest: Expression) -> Iterator[str]:
+    graphs, frames = manifest.graphs, manifest.window.frames
+    if set(graphs) not in _PARTS:
+        yield f"graphs: {_list(graphs)} do not make a model; allowed are full, frame, frame + window, or all three"
+        return
+    frame = graphs.get("frame")
+    value = graphs.get("window") or frame or graphs["full"]
+    yield from _same("crops", manifest.crops, frame or graphs["full"])
+    there = _outputs(value)
+    for role, name in manifest.outputs.items():
+        # Features are a frame's; all else is a window's value.
+        among = _outputs(frame) if role == "features" and frame is not None else there
+        if name not in among:
+            yield _nowhere(f"outputs.{role}", name, among)
+        elif role == "probabilities" and among[name].shape != (len(manifest.labels),):
+            shape = among[name].shape
+            yield f"outputs.probabilities: {name!r} has shape {shape} for {len(manifest.labels)} labels; it must be one number each"
+    if frame is not None and manifest.keyframes.features is not None and manifest.keyframes.features not in _outputs(frame):
+        yield _nowhere("keyframes.features", manifest.keyframes.features, _outputs(frame))
+    if manifest.keyframes.file is not None and manifest.keyframes.file not in manifest.files:
+        yield f"keyframes.file: {manifest.keyframes.file!r} has no sha256 in files; every file of the folder must be listed"
+    if "window" in graphs and frame is not None:
+        yield from _stacked(graphs["window"], _outputs(frame), frames)
+
+
+def _stacked(window: Graph, frame: Tensors, frames: int) -> Iterator[str]:
+    for tensor in window.inputs:
+        if tensor.name not in frame:
+            yield _nowhere(f"graphs.window: input {tensor.name!r}", tensor.name, frame)
+        elif tensor.shape != (frames, *frame[tensor.name].shape):
+            wanted = (frames, *frame[tensor.name].shape)
+            yield f"graphs.window: input {tensor.name!r} has shape {tensor.shape}; window.frames of the frame graph's output are {wanted}"
+
+
+def _same(key: str, named: Mapping[str, object], graph: Graph) -> Iterator[str]:
+    inputs = {tensor.name for tensor in graph.inputs}
+    if set(named) != inputs:
+        yield f"{key}: names {_list(named)}; {graph.file} has the inputs {_list(inputs)}"
+
+
+def _outputs(graph: Graph) -> Tensors:
+    return {tensor.name: tensor for tensor in graph.outputs}
+
+
+def _nowhere(key: str, name: str, there: Tensors) -> str:
+    return f"{key}: there is no graph output {name!r}; there are: {_list(there)}"
+
+
+def _list(names: Mapping[str, object] | set[str]) -> str:
+    return ", ".join(sorted(names))

@@ -1,0 +1,93 @@
+"""Rules that every exported graph keeps, and the measurements behind a manifest."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from engines.manifest import Tensor
+from exporters import onnx_graph
+from exporters.invariance import is_invariant, open_session, run
+from exporters.onnx_graph import GraphBuilder, GraphRefused
+from exporters.probes import probe
+
+IMAGE = Tensor(name="x", dtype="float32", shape=(64, 8, 8))
+
+
+def by_convolution() -> onnx.ModelProto:
+    """Features and a last layer as 1×1 convolutions."""
+    builder = GraphBuilder()
+    rng = np.random.default_rng(0)
+    hidden = builder.conv("x", rng.standard_normal((96, 64, 3, 3)).astype(np.float32), pads=(1, 1, 1, 1))
+    pooled = builder.node("GlobalAveragePool", builder.node("Relu", hidden))
+    builder.node("Flatten", builder.conv(pooled, rng.standard_normal((96, 96, 1, 1)).astype(np.float32)), name="y")
+    return builder.model("convolution", [IMAGE], [Tensor(name="y", dtype="float32", shape=(96,))])
+
+
+def by_matrix(batch_mixed: bool) -> onnx.ModelProto:
+    """A plain layer; `batch_mixed` takes the mean over the batch off, so that rows depend on each other."""
+    builder = GraphBuilder()
+    value = "x"
+    if batch_mixed:
+        value = builder.node("Sub", "x", builder.node("ReduceMean", "x", builder.constant([0], np.int64), keepdims=1))
+    builder.node("MatMul", value, builder.constant(np.eye(4)), name="y")
+    tensor = Tensor(name="x", dtype="float32", shape=(4,))
+    return builder.model("matrix", [tensor], [Tensor(name="y", dtype="float32", shape=(4,))])
+
+
+def test_the_same_calls_give_the_same_bytes() -> None:
+    first, second = (by_convolution().SerializeToString(deterministic=True) for _ in range(2))
+    assert first == second
+
+
+def test_multiply_accumulates_are_counted_by_hand_too() -> None:
+    assert onnx_graph.gmac(by_convolution()) * 1e9 == 8 * 8 * 96 * 64 * 9 + 96 * 96
+    assert onnx_graph.gmac(by_matrix(False)) * 1e9 == 16
+
+
+def test_invariance_is_measured() -> None:
+    good, bad = by_convolution(), by_matrix(True)
+    assert is_invariant(good.SerializeToString(), onnx_graph.graph_entry(good, "g.onnx"))
+    assert not is_invariant(bad.SerializeToString(), onnx_graph.graph_entry(bad, "g.onnx"))
+
+
+def test_graph_that_runs_matches_its_entry() -> None:
+    model = by_convolution()
+    entry = onnx_graph.graph_entry(model, "g.onnx")
+    assert entry.inputs == (IMAGE,)
+    out = run(open_session(model.SerializeToString()), {"x": probe(IMAGE, 5)})
+    assert out["y"].shape == (5, 96)
+
+
+@pytest.mark.parametrize(
+    ("shape", "said"),
+    [((1, 4), "no dynamic first axis"), (("N", "M"), "dynamic axis besides the batch")],
+)
+def test_axes_other_than_the_batch_are_fixed(shape: tuple[object, ...], said: str) -> None:
+    value = helper.make_tensor_value_info("x", TensorProto.FLOAT, list(shape))
+    with pytest.raises(GraphRefused, match=said):
+        onnx_graph.tensor_of(value)
+
+
+def test_foreign_operators_old_opsets_and_outside_data_are_refused() -> None:
+    model = by_matrix(False)
+    model.graph.node[0].domain = "com.microsoft"
+    with pytest.raises(GraphRefused, match=r"com\.microsoft"):
+        onnx_graph.check(model)
+    model = by_matrix(False)
+    model.opset_import[0].version = 13
+    with pytest.raises(GraphRefused, match="opset"):
+        onnx_graph.check(model)
+    model = by_matrix(False)
+    model.graph.initializer[0].data_location = TensorProto.EXTERNAL
+    with pytest.raises(GraphRefused, match="external data"):
+        onnx_graph.check(model)
+    with pytest.raises(GraphRefused, match="not an ONNX file"):
+        onnx_graph.parsed(b"\x00nothing of the kind")
+
+
+@pytest.mark.parametrize(("size", "kernel", "stride", "pads"), [(112, 3, 2, (0, 1)), (7, 3, 1, (1, 1)), (28, 3, 2, (0, 1))])
+def test_same_padding(size: int, kernel: int, stride: int, pads: tuple[int, int]) -> None:
+    assert onnx_graph.same_pads(size, kernel, stride) == pads

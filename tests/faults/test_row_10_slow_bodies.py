@@ -1,0 +1,36 @@
+"""Row 10, as far as it is about bodies: one that trickles is given up, and nobody else notices."""
+
+from __future__ import annotations
+
+import socket
+import time
+from pathlib import Path
+
+from tests.clips import made
+from tests.clips.at_work import ClipServer
+
+WITHIN_S, SLACK = 10.0, 1.5
+
+
+def test_a_trickling_body_is_given_up(clip_server: ClipServer, tmp_path: Path) -> None:
+    clip = made.clip(tmp_path / "a.mp4")
+    lines = (
+        "POST /v1/clips HTTP/1.1",
+        "Host: localhost",
+        "Content-Type: multipart/form-data; boundary=b",
+        "Content-Length: 1000000",
+        "",
+        "",
+    )
+    with socket.create_connection(("127.0.0.1", clip_server.port), timeout=0.1) as connection:
+        connection.sendall("\r\n".join(lines).encode() + b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n')
+        began, answer = time.monotonic(), b""
+        while not answer and time.monotonic() - began < SLACK * WITHIN_S:
+            connection.sendall(b"x")
+            try:
+                answer = connection.recv(65536)
+            except TimeoutError:
+                continue
+    assert b" 408 " in answer.split(b"\r\n", 1)[0]
+    assert b"slow-body" in answer
+    assert clip_server.send(clip, "?wait=30").status == 200
