@@ -55,6 +55,11 @@ class _Address:
         self._server = Server(url)
         self._retry_s = retry_s
 
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return self._server.url
+
     def _live(self, model: str | None, policy: Policy | None, faces: int | None, hop: int | None, encoding: Encoding) -> AsyncLive:
         wanted = {"model": model, "policy": policy, "faces": faces, "hop": hop}
         return AsyncLive(self._server.websocket("/v1/live"), self._retry_s, encoding, wanted)
@@ -74,7 +79,7 @@ class Mien(_Address):
         encoding: Encoding = "jpeg",
     ) -> Live:  # fmt: skip
         """Return a live session, to be entered by `with`. What is left out is the server's; `encoding`: of pixels."""
-        return Live(lambda: self._live(model, policy, faces, hop, encoding))
+        return Live(lambda: self._live(model, policy, faces, hop, encoding), encoding)
 
     def stream(self, name: str) -> Subscription:
         """Return a subscription to one of the server's cameras, to be entered by `with`."""

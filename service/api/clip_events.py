@@ -15,7 +15,7 @@ from fastapi import APIRouter, WebSocket
 from starlette.websockets import WebSocketDisconnect
 
 from service.api import errors, messages
-from service.api.clips import clips_of, problem_of, told_of
+from service.api.clip_state import clips_of, problem_of, told_of
 from service.api.conversation import NotUnderstood, deny, protocol, understood, unknown_parameters
 from service.api.outbox import LAST_TEXT
 from service.api.service import Service
@@ -114,7 +114,7 @@ class Follower:
                 return 1008, "read-only", errors.message("read-only", "a clip's settings came with it and stay")
 
     async def _send(self) -> None:
-        with self._clips.listening(self._id) as self._news:
+        with self._clips.listeners.listening(self._id) as self._news:
             while True:
                 self._news.clear()
                 if self._draining is not None:

@@ -1,7 +1,7 @@
 """`/v1/clips`: send a clip, ask for its state, fetch its result, erase it.
 
-Owns the addresses, the form of a clip's state, and formats by `Accept` or suffix. Does not own the body's parsing (`upload.py`),
-the queue (`service/clips/queue.py`) or `WS /v1/clips/{id}/events` (`clip_events.py`).
+Owns the addresses, and formats by `Accept` or suffix. Does not own the body's parsing (`upload.py`), the queue
+(`service/clips/queue.py`), how a state is told (`clip_state.py`) or `WS /v1/clips/{id}/events` (`clip_events.py`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,7 @@ import asyncio
 import contextlib
 import hashlib
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, replace
-from datetime import datetime, timezone
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -21,6 +19,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 
 from capture.container import demuxer_of
 from service.api import errors
+from service.api.clip_state import clips_of, told, told_of
 from service.api.framing import explained
 from service.api.service import Service
 from service.api.upload import Body, Form, Gone, Lingering, check_declared
@@ -34,7 +33,6 @@ from service.models import UnknownModel
 
 router = APIRouter()
 MAX_WAIT_S = 120.0
-FULL_RETRY_S = 5
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")
 _WAIT = re.compile(r"\d{1,3}(\.\d{1,3})?")
 
@@ -117,64 +115,6 @@ def erase(request: Request, id: str) -> Response:
     with told():
         clips.delete(id)
     return Response(status_code=204)
-
-
-@contextlib.contextmanager
-def told() -> Iterator[None]:
-    """Say what clips refuse as problems."""
-    try:
-        yield
-    except ClipRefused as refused:
-        raise problem_of(refused) from None
-    except StorageFull:
-        raise errors.Problem("storage-full", "The disk that clips are kept on is full.") from None
-
-
-def problem_of(refused: ClipRefused) -> errors.Problem:
-    """Return the problem for a refusal."""
-    headers = {"Retry-After": str(FULL_RETRY_S)} if refused.code == "queue-full" else None
-    return errors.Problem(refused.code, refused.detail, refused.limit, refused.actual, headers)
-
-
-def told_of(clip: Clip, progress: Progress, clips: Clips) -> dict[str, Any]:
-    """Return a clip's state as clients see it."""
-    outcome = clip.outcome or {}
-    frames = outcome.get("frames")
-    if frames is None and clip.state == "running":
-        frames = {"expected": progress.expected, "decoded": progress.decoded}
-    address = f"/v1/clips/{clip.id}"
-    body: dict[str, Any] = {
-        "id": clip.id,
-        "state": clip.state,
-        "progress": round(progress.share, 4),
-        "frames": frames,
-        "partial": outcome.get("partial", False),
-        "name": clip.name,
-        "bytes": clip.bytes,
-        "options": asdict(clip.options),
-        "created_utc": _utc(clip.created_s),
-        "ended_utc": _utc(clip.ended_s),
-        "expires_utc": _utc(clips.expires_s(clip)),
-        "result": f"{address}/result" if clip.state == "done" else None,
-        "events": f"{address}/events",
-        "error": None,
-    }
-    if clip.state == "failed":
-        problem = problem_of(ClipRefused(outcome["code"], outcome["detail"], outcome["limit"], outcome["actual"]))
-        said = errors.body(problem, address, "")
-        body["error"] = {name: said[name] for name in ("code", "title", "status", "detail", "retryable", "limit", "actual") if name in said}
-    return body
-
-
-def clips_of(service: Service) -> Clips:
-    """Return the server's clips.
-
-    Raises:
-        Problem: it takes none, or none yet.
-    """
-    if service.clips is None:
-        raise errors.Problem("clips-off", "This server was started without clips.")
-    return service.clips
 
 
 def _service(request: Request) -> tuple[Service, Clips]:
@@ -314,9 +254,3 @@ def _accepted(request: Request) -> str:
             if quality_ < 0 and media in (type_.partition(";")[0], type_.partition("/")[0] + "/*", "*/*"):
                 return suffix
     raise errors.Problem("not-acceptable", f"Accept asks for {request.headers.get('accept', '')[:80]!r}.")
-
-
-def _utc(seconds: float | None) -> str | None:
-    if seconds is None:
-        return None
-    return datetime.fromtimestamp(seconds, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,7 +1,7 @@
 """The clips of a server, as its routes see them: taken in, looked up, followed, erased.
 
-Owns room in the queue, Idempotency-Keys in progress, who waits for which clip, and the time results are kept. Does not own
-rows (`store.py`), files (`files.py`) or the work (`worker.py`). Its coroutines belong to one event loop; what may touch the
+Owns room in the queue, Idempotency-Keys in progress, and the time results are kept. Does not own rows (`store.py`), files
+(`files.py`), the work (`worker.py`) or who is told of it (`listeners.py`). Its coroutines belong to one event loop; what may touch the
 disk runs beside it.
 """
 
@@ -22,6 +22,7 @@ from service import config
 from service.clips.decoder import Decoder
 from service.clips.files import Files, InUse, StorageFull, Upload
 from service.clips.limits import ClipRefused, Limits
+from service.clips.listeners import Listeners
 from service.clips.store import Clip, ClipOptions, Store
 from service.clips.worker import Worker
 from service.live import LiveLoop
@@ -60,17 +61,16 @@ class Clips:
         waiting = {clip.id for clip in clips if clip.state in ("queued", "running")}
         self.files.sweep(waiting, {clip.id for clip in clips if clip.state == "done"})
         spawn = partial(Decoder, limits, settings.memory_bytes, settings.stall_s)
-        self._worker = Worker(self._store, self.files, loop, limits, spawn, self._ring)
+        self.listeners = Listeners()
+        self._worker = Worker(self._store, self.files, loop, limits, spawn, self.listeners.ring)
         self._arriving = 0
         self._keys: set[str] = set()
-        self._listeners: dict[tuple[str, bool], set[asyncio.Event]] = {}
         self._until: dict[str, float] = {}
-        self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to work on what waits."""
-        self._loop = asyncio.get_running_loop()
+        self.listeners.begin()
         self._sweeper = asyncio.create_task(self._sweep(), name="clips:expire")
         self._worker.start()
 
@@ -193,18 +193,6 @@ class Clips:
 
     # Following.
 
-    @contextmanager
-    def listening(self, id: str, only_end: bool = False) -> Iterator[asyncio.Event]:
-        """Give an event that is set whenever there is something new of a clip, or only when it has ended or is gone."""
-        event, key = asyncio.Event(), (id, only_end)
-        self._listeners.setdefault(key, set()).add(event)
-        try:
-            yield event
-        finally:
-            self._listeners[key].discard(event)
-            if not self._listeners[key]:
-                del self._listeners[key]
-
     async def ended(self, id: str, timeout_s: float) -> Clip:
         """Return a clip when it is done or failed, or after `timeout_s` as it is then.
 
@@ -212,7 +200,7 @@ class Clips:
             ClipRefused: it has been deleted.
         """
         until = time.monotonic() + timeout_s
-        with self.listening(id, only_end=True) as end:
+        with self.listeners.listening(id, only_end=True) as end:
             while True:
                 end.clear()
                 clip = await asyncio.to_thread(self.find, id)
@@ -221,17 +209,6 @@ class Clips:
                     return clip
                 with contextlib.suppress(asyncio.TimeoutError):
                     await asyncio.wait_for(end.wait(), left_s)
-
-    def _ring(self, id: str, end: bool) -> None:
-        """Tell all who listen to a clip (called on any thread)."""
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # the event loop has ended
-                self._loop.call_soon_threadsafe(self._rung, id, end)
-
-    def _rung(self, id: str, end: bool) -> None:
-        for key in ((id, False), (id, True))[: 1 + end]:
-            for event in self._listeners.get(key, ()):
-                event.set()
 
     # Erasing.
 
@@ -251,7 +228,7 @@ class Clips:
         self._worker.forget(id)
         self.files.erase(id)
         self._until.pop(id, None)
-        self._ring(id, True)
+        self.listeners.ring(id, True)
 
     async def _sweep(self) -> None:
         every_s = min(SWEEP_S, self.settings.ttl_h * 3600 / 4)

@@ -34,7 +34,8 @@ class Server:
 
     def websocket(self, path: str) -> str:
         """Return the address of a WebSocket."""
-        return "ws" + self.url.rstrip("/").removeprefix("http") + path
+        parts = urlsplit(self.url)
+        return f"{'wss' if parts.scheme == 'https' else 'ws'}://{parts.netloc}{parts.path.rstrip('/')}{path}"
 
     def ask(self, request: Request) -> bytes:
         """Send a request and return the body of its answer.

@@ -34,7 +34,7 @@ class AsyncLive(AsyncSubscription):
         self.settings: Started
         self.limits: messages.Limits
         self.closed: messages.SessionClosed | None = None
-        self.encoding = encoding
+        self._encoding = encoding
         self._wanted = {name: value for name, value in wanted.items() if value is not None}
         self._in_flight: dict[int, str | None] = {}
         self._number = 0
@@ -62,8 +62,8 @@ class AsyncLive(AsyncSubscription):
         if self._must_skip():
             return None
         if isinstance(image, np.ndarray):
-            image = await asyncio.to_thread(encoded, image, self.encoding)
-        message = framed(encoded(image, self.encoding), id, t_capture_ns)
+            image = await asyncio.to_thread(encoded, image, self._encoding)
+        message = framed(encoded(image, self._encoding), id, t_capture_ns)
         if len(message) > self.limits.max_message_bytes:
             raise ValueError(f"the frame's message is {len(message)} bytes, {self.limits.max_message_bytes} are allowed; scale it down")
         while self.settings.policy == "all" and (self._busy() or len(self._in_flight) >= self.limits.max_in_flight):
@@ -113,8 +113,10 @@ class AsyncLive(AsyncSubscription):
             await asyncio.wait({self._sending}, timeout=timeout_s)
         await super().close(timeout_s)
         if self.closed is None:
-            detail = "what had been in flight was reported as lost"
-            raise MienError("closed", "Closed while there was no connection", detail, retryable=True)
+            detail = "there was no connection to end it on; what had been in flight was reported as lost"
+            self._error = MienError("closed", "Closed without a connection", detail, retryable=True)
+            self._raise_failure()
+        assert self.closed is not None
         return self.closed
 
     async def _begin(self, socket: ClientConnection) -> Started:
@@ -159,6 +161,8 @@ class AsyncLive(AsyncSubscription):
             self._answer.set_exception(loss)
         frames = tuple(Unanswered(number, id) for number, id in self._in_flight.items())
         self._in_flight.clear()
+        if loss.code != "closed":
+            self.closed = None  # there will be another session
         return frames
 
     def _missed(self) -> int:
@@ -175,8 +179,7 @@ class AsyncLive(AsyncSubscription):
         return skipped
 
     def _check(self) -> None:
-        if self._error is not None:
-            raise self._error
+        self._raise_failure()
         if self._closing or self._ended():
             raise MienError("closed", "The session is closed", "it takes no more frames and no changes")
         if len(self._items) >= self.room:

@@ -64,6 +64,7 @@ class AsyncSubscription:
         self._closing = False
         self._following: asyncio.Task[None] | None = None
         self._error: MienError | None = None
+        self._told = False
 
     async def __aenter__(self) -> Self:
         try:
@@ -77,7 +78,7 @@ class AsyncSubscription:
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
-            if kind is None and self._error is None:
+            if kind is None and not self._told:
                 await self.close()
         finally:
             await self._abandon()
@@ -99,8 +100,7 @@ class AsyncSubscription:
                 if not done:
                     await self._abandon()
                     self._error = MienError("timeout", "The server did not finish", f"no goodbye within {timeout_s:g} s", retryable=True)
-        if self._error is not None:
-            raise self._error
+        self._raise_failure()
 
     async def recv(self, timeout_s: float | None = None) -> Item | None:
         """Wait for the next item; None after the last.
@@ -112,8 +112,7 @@ class AsyncSubscription:
         until = None if timeout_s is None else time.monotonic() + timeout_s
         while not self._items:
             if self._ended():
-                if self._error is not None:
-                    raise self._error
+                self._raise_failure()
                 return None
             await self._wait(until)
         self._notify()
@@ -125,8 +124,8 @@ class AsyncSubscription:
         Raises:
             MienError: nothing has, because the conversation has failed.
         """
-        if not self._items and self._ended() and self._error is not None:
-            raise self._error
+        if not self._items:
+            self._raise_failure()
         items = list(self._items)
         self._items.clear()
         self._notify()
@@ -176,8 +175,12 @@ class AsyncSubscription:
             while True:
                 loss = await self._listen()
                 frames = self._forget(loss)
-                if self._closing and not frames and loss.code == "closed":
-                    return
+                if loss.code == "closed":
+                    if not frames:
+                        return
+                    loss = MienError(
+                        "closed", "The server has closed without an outcome for every frame", f"{len(frames)} frame(s) have none"
+                    )
                 self._items.append(Lost(frames, loss.code, loss.detail))
                 self._notify()
                 if self._closing or not loss.retryable:
@@ -246,6 +249,11 @@ class AsyncSubscription:
         if socket is not None:
             await socket.close()
         self._notify()
+
+    def _raise_failure(self) -> None:
+        if self._error is not None:
+            self._told = True
+            raise self._error
 
     def _ended(self) -> bool:
         return self._following is None or self._following.done() or self._error is not None

@@ -17,7 +17,7 @@ from typing_extensions import Self
 from service.api import messages
 from service.messages import Policy
 from service.remote.items import Item, Started
-from service.remote.pictures import Image, encoded
+from service.remote.pictures import Encoding, Image, encoded
 from service.remote.pushing import AsyncLive
 from service.remote.session import ANSWER_S, AsyncSubscription
 
@@ -80,9 +80,14 @@ class Conversation(Generic[TalkT]):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         try:
-            self._thread.call(lambda: self._talk.__aexit__(kind, error, trace))
+            self._do(lambda: self._talk.__aexit__(kind, error, trace))
         finally:
             self._thread.stop()
+
+    def _do(self, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        if not hasattr(self, "_talk"):
+            raise RuntimeError("not open yet: enter it by `with`")
+        return self._thread.call(work)
 
     @property
     def started(self) -> Started:
@@ -96,7 +101,7 @@ class Conversation(Generic[TalkT]):
             MienError: the conversation has failed.
             TimeoutError: nothing came in `timeout_s` seconds.
         """
-        return self._thread.call(lambda: self._talk.recv(timeout_s))
+        return self._do(lambda: self._talk.recv(timeout_s))
 
     def poll(self) -> list[Item]:
         """Take what has come, without waiting.
@@ -104,7 +109,10 @@ class Conversation(Generic[TalkT]):
         Raises:
             MienError: nothing has, because the conversation has failed.
         """
-        return self._thread.call(self._talk.poll)
+        return self._do(self._poll)
+
+    async def _poll(self) -> list[Item]:
+        return await self._talk.poll()
 
     def __iter__(self) -> Iterator[Item]:
         while (item := self.recv()) is not None:
@@ -116,17 +124,21 @@ class Subscription(Conversation[AsyncSubscription]):
 
     def close(self, timeout_s: float = ANSWER_S) -> None:
         """Say goodbye, and wait until everything the server still has to say has come; it can be read afterwards."""
-        self._thread.call(lambda: self._talk.close(timeout_s))
+        self._do(lambda: self._talk.close(timeout_s))
 
 
 class Live(Conversation[AsyncLive]):
     """A live session. `AsyncLive` says what its methods promise and raise."""
 
+    def __init__(self, make: Callable[[], AsyncLive], encoding: Encoding) -> None:
+        super().__init__(make)
+        self._encoding = encoding
+
     def push(self, image: Image, *, id: str | None = None, t_capture_ns: int | None = None) -> int | None:
         """Send a frame and return its number in the session; None: policy is `latest` and it could not be sent at once."""
         # Here, so that an event loop is not needed to make a ValueError of it, nor blocked by encoding.
-        data = encoded(image, self._talk.encoding)
-        return self._thread.call(lambda: self._talk.push(data, id=id, t_capture_ns=t_capture_ns))
+        data = encoded(image, self._encoding)
+        return self._do(lambda: self._talk.push(data, id=id, t_capture_ns=t_capture_ns))
 
     def run(self, images: Iterable[Image]) -> Iterator[Item]:
         """Push all images, give what is said as it comes, close, and give the rest."""
@@ -140,11 +152,11 @@ class Live(Conversation[AsyncLive]):
         self, *, model: str | None = None, hop: int | None = None, policy: Policy | None = None, faces: int | None = None
     ) -> messages.SessionUpdated:
         """Change settings, and wait until they are in force; what is left out stays."""
-        return self._thread.call(lambda: self._talk.update(model=model, hop=hop, policy=policy, faces=faces))
+        return self._do(lambda: self._talk.update(model=model, hop=hop, policy=policy, faces=faces))
 
     def close(self, timeout_s: float = ANSWER_S) -> messages.SessionClosed:
         """End the session, and wait until every frame sent has its outcome; what was said can be read afterwards."""
-        return self._thread.call(lambda: self._talk.close(timeout_s))
+        return self._do(lambda: self._talk.close(timeout_s))
 
     @property
     def settings(self) -> Started:

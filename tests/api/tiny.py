@@ -18,6 +18,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from capture.frame import Bundle
@@ -222,6 +223,10 @@ def tell(socket: ClientConnection, kind: str, **fields: Any) -> None:
 
 def rest(socket: ClientConnection) -> tuple[list[dict[str, Any]], int]:
     """Return everything that still comes, and the close code."""
-    messages = [json.loads(text) for text in socket]
-    assert socket.protocol.close_rcvd is not None, socket.protocol.close_sent
-    return messages, socket.protocol.close_rcvd.code
+    messages = []
+    while True:
+        try:
+            messages.append(json.loads(socket.recv(WAIT_S)))
+        except ConnectionClosed as closed:
+            assert closed.rcvd is not None, f"the connection was cut after {messages[-1:]}"
+            return messages, closed.rcvd.code

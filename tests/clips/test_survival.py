@@ -14,8 +14,6 @@ import pytest
 from tests.clips import made
 from tests.clips.at_work import ClipServer
 
-CLIPS = 200
-
 
 class Sender:
     """Sends clips from a thread, each until it is acknowledged, whatever happens to the server meanwhile."""
@@ -64,16 +62,16 @@ def _seen(server: ClipServer, sender: Sender, results: dict[str, Any], frames: d
         assert results.setdefault(name, done) == done
 
 
-def _survives(tmp_path: Path, server_kills: int, decoder_kills: int, frames: int) -> None:
-    counts = {f"{number:03}.mp4": random.randint(frames, 2 * frames) for number in range(CLIPS)}
-    clips = [made.clip(tmp_path / name, count, seed=count) for name, count in counts.items()]
+def _survives(tmp_path: Path, clips: int, server_kills: int, decoder_kills: int, frames: int) -> None:
+    counts = {f"{number:03}.mp4": random.randint(frames, 2 * frames) for number in range(clips)}
+    paths = [made.clip(tmp_path / name, count, seed=count) for name, count in counts.items()]
     server = ClipServer(tmp_path / "state")
     server.start()
     kills = [True] * server_kills + [False] * decoder_kills
     random.shuffle(kills)
     results: dict[str, Any] = {}
     try:
-        with Sender(server, clips) as sender:
+        with Sender(server, paths) as sender:
             for of_server in kills:
                 if of_server:
                     time.sleep(random.uniform(0.0, 0.6))
@@ -82,12 +80,13 @@ def _survives(tmp_path: Path, server_kills: int, decoder_kills: int, frames: int
                     _seen(server, sender, results, counts, 5)
                 else:
                     _kill_a_decoder(server)
-        assert len(set(sender.acknowledged.values())) == CLIPS
-        server.eventually(lambda: len(list((tmp_path / "state/results").iterdir())) == CLIPS, "all clips are done", 300)
+                    time.sleep(random.uniform(0.0, 0.5))  # the same clip is not killed for ever
+        assert len(set(sender.acknowledged.values())) == clips
+        server.eventually(lambda: len(list((tmp_path / "state/results").iterdir())) == clips, "all clips are done", 300)
         for name in sender.acknowledged:
             assert server.ended(sender.acknowledged[name])["state"] == "done"
-        _seen(server, sender, results, counts, CLIPS)
-        assert len(results) == CLIPS
+        _seen(server, sender, results, counts, clips)
+        assert len(results) == clips
         server.eventually(lambda: {entry.split("/")[0] for entry in server.files()} == {"results"}, "inputs are deleted")
     finally:
         server.stop()
@@ -104,10 +103,15 @@ def _kill_a_decoder(server: ClipServer) -> None:
             continue
 
 
-def test_a_queue_survives_30_kills(tmp_path: Path) -> None:
-    _survives(tmp_path, 30, 0, frames=2)
+def test_a_queue_of_50_survives_10_kills(tmp_path: Path) -> None:
+    _survives(tmp_path, 50, server_kills=10, decoder_kills=0, frames=2)
 
 
 @pytest.mark.proof
-def test_a_queue_survives_200_kills_most_of_them_of_decoders(tmp_path: Path) -> None:
-    _survives(tmp_path, 30, 170, frames=40)
+def test_a_queue_of_200_survives_30_kills(tmp_path: Path) -> None:
+    _survives(tmp_path, 200, server_kills=30, decoder_kills=0, frames=2)
+
+
+@pytest.mark.proof
+def test_a_queue_of_200_survives_200_kills_most_of_them_of_decoders(tmp_path: Path) -> None:
+    _survives(tmp_path, 200, server_kills=30, decoder_kills=170, frames=40)

@@ -14,7 +14,7 @@ from tests.clips.at_work import ClipServer, serving
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[ClipServer]:
-    with serving(tmp_path / "state", stall_s=1.0) as it:
+    with serving(tmp_path / "state", stall_s=4.0) as it:
         yield it
 
 

@@ -1,0 +1,50 @@
+"""The code in README.md and docs/client.md runs as printed, but for the port."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.served.server import served
+
+ROOT = Path(__file__).resolve().parents[2]
+SAYS = {"README.md": ("happy", "happy"), "docs/client.md": ("happy", "front", "happy", "happy")}
+"""What the python blocks of a file must print."""
+
+
+@pytest.fixture(scope="module")
+def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
+    state = {"XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}
+    with served("--camera", "front=synthetic:?fps=30", environment=state) as port:
+        yield port
+
+
+def blocks(name: str) -> list[str]:
+    return re.findall(r"^```python\n(.*?)^```", (ROOT / name).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def test_every_block_is_run() -> None:
+    assert {name: len(blocks(name)) for name in SAYS} == {name: len(says) for name, says in SAYS.items()}
+
+
+def test_the_readmes_are_of_ten_lines() -> None:
+    assert [len(block.splitlines()) for block in blocks("README.md")] == [10, 10]
+
+
+@pytest.mark.parametrize(("name", "number"), [(name, number) for name, says in SAYS.items() for number in range(len(says))])
+def test_a_block_runs(name: str, number: int, port: int, media: Path, tmp_path: Path) -> None:
+    shutil.copy(media / "single_face.mp4", tmp_path / "clip.mp4")
+    program = blocks(name)[number]
+    assert "127.0.0.1:8765" in program
+    command = [sys.executable, "-W", "error", "-c", program.replace("127.0.0.1:8765", f"127.0.0.1:{port}")]
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert SAYS[name][number] in done.stdout
