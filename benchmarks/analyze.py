@@ -12,6 +12,7 @@ import av
 import numpy as np
 
 from benchmarks.interleave import interleave, ratio
+from capture.container import upright
 from engines.engine import EngineOptions
 from engines.manifest import Detector, Expression
 from service.analyze import Analyser, analyse
@@ -43,7 +44,7 @@ def main() -> bool:
         with av.open(str(clip)) as container:
             container.streams.video[0].thread_type = "AUTO"
             for frame in container.decode(video=0):
-                image = frame.to_ndarray(format="rgb24")
+                image = upright(frame)
                 row = {k: v[None] for k, v in finder.prepare(image).items()}
                 outputs = {k: v[0] for k, v in find_faces.run(row).items()}
                 faces = finder.decode(outputs, (image.shape[0], image.shape[1]))

@@ -6,7 +6,7 @@ files hold (`folder.py`). A name that leads nowhere would else be found on the f
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from engines.manifest import Expression, Features, Graph, Landmarks, Manifest, Tensor
 
@@ -83,5 +83,5 @@ def _nowhere(key: str, name: str, there: Tensors) -> str:
     return f"{key}: there is no graph output {name!r}; there are: {_list(there)}"
 
 
-def _list(names: Mapping[str, object] | set[str]) -> str:
+def _list(names: Iterable[str]) -> str:
     return ", ".join(sorted(names))

@@ -73,7 +73,7 @@ class Server(Section):
     )
     max_sessions: int = Field(32, ge=1, le=4096, description="Live sessions at once. More: 503, or close code 1013.")
     broken_in_a_row: int = Field(10, ge=1, le=1000, description="Unusable images in a row after which a connection is closed with 1008.")
-    demo: Path | None = Field(None, description="A clip that the page offers as demo: browsers play it and push it as if it were their camera.")
+    demo: Path | None = Field(None, description="A clip that the page offers as demo: browsers play it and push it like their camera.")
 
     @field_validator("host")
     @classmethod

@@ -200,16 +200,15 @@ def _itq(folder: Folder) -> tuple[Itq | None, tuple[str, ...]]:
     manifest = folder.manifest
     if not isinstance(manifest, Expression) or manifest.keyframes.selector != "itq":
         return None, ()
-    graph, wanted = manifest.graphs["frame"], manifest.keyframes.features
-    widths = {tensor.name: math.prod(tensor.shape) for tensor in graph.outputs}
-    file = manifest.keyframes.file
+    graph, file = manifest.graphs["frame"], manifest.keyframes.file
+    (width,) = (math.prod(tensor.shape) for tensor in graph.outputs if tensor.name == manifest.keyframes.features)
     if file is None:
         return None, (f"{manifest.id} wants itq keyframes but no quantisation was fitted: keyframes are uniform; mien-export itq fits one",)
     try:
         itq = Itq.load(folder.read(file))
     except _UNREADABLE as error:
         raise FolderError(f"{folder.path / file}: is no fitted quantisation: {error}; fit it again with mien-export itq") from None
-    if itq.feature_model != manifest.files[graph.file] or itq.mean.shape != (widths[wanted],):
+    if itq.feature_model != manifest.files[graph.file] or itq.mean.shape != (width,):
         raise FolderError(f"{folder.path / file}: was fitted on the features of another {graph.file}; fit it again with mien-export itq")
     return itq, ()
 

@@ -66,7 +66,6 @@ def create_app(
     app.add_exception_handler(errors.Problem, _answer_problem)
     app.add_exception_handler(HTTPException, _answer_status)
     app.add_exception_handler(RequestValidationError, _answer_validation)
-    app.add_exception_handler(Exception, _answer_failure)
     app.add_middleware(Boundary, origins=config.server.origins)
     return app
 
@@ -112,8 +111,3 @@ async def _answer_validation(request: Request, error: Exception) -> JSONResponse
     assert isinstance(error, RequestValidationError)
     first = error.errors()[0]
     return errors.response(errors.Problem("invalid-parameter", f"{'.'.join(map(str, first['loc']))}: {first['msg']}."), request.scope)
-
-
-async def _answer_failure(request: Request, error: Exception) -> JSONResponse:
-    # The framework logs the cause after this answer.
-    return errors.response(errors.of_status(500), request.scope)

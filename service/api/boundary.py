@@ -47,7 +47,11 @@ class Boundary:
         request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
 
+        started = False
+
         async def stamped(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
             if message["type"] in ("http.response.start", "websocket.http.response.start", "websocket.accept"):
                 message.setdefault("headers", [])
                 stamps = MutableHeaders(raw=message["headers"] if isinstance(message["headers"], list) else list(message["headers"]))
@@ -62,7 +66,13 @@ class Boundary:
         if problem is not None:
             await errors.response(problem, scope)(scope, receive, stamped)
             return
-        await self._app(scope, receive, stamped)
+        try:
+            await self._app(scope, receive, stamped)
+        except Exception:
+            # Answered here, so that this answer has its id and headers too; raised again, for the server logs it.
+            if scope["type"] == "http" and not started:
+                await errors.response(errors.of_status(500), scope)(scope, receive, stamped)
+            raise
 
     def _refused(self, scope: Scope, headers: Headers) -> errors.Problem | None:
         hosts = headers.getlist("host")

@@ -58,6 +58,9 @@ class LiveSocket(WebSocketsSansIOProtocol):
         self.transport.write(b"".join(self.conn.data_to_send()))
         self.close_sent = self._lingering = True
         self.transport.resume_reading()
+        if self.transport.can_write_eof():
+            # A client that has understood hangs up now.
+            self.transport.write_eof()
         # Set, it tells uvicorn that somebody waits for the client's own close.
         self.close_timer = self.loop.call_later(LINGER_S, self.transport.abort)
 

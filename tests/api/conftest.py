@@ -9,7 +9,7 @@ import pytest
 from tests.api.tiny import Running, running
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[Running]:
     """A server with two loadable models and default limits."""
     with running() as it:

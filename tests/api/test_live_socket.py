@@ -9,10 +9,9 @@ import time
 from typing import Any
 
 import pytest
-from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection
 
-from tests.api.tiny import WAIT_S, Running, Shelf, framed, picture, rest, running, said, tell
+from tests.api.tiny import WAIT_S, Running, Shelf, framed, picture, refused, rest, running, said, tell
 
 MODEL = {"id": "tiny", "sha256": "0" * 12}
 
@@ -173,10 +172,9 @@ def test_a_refused_update_changes_nothing_and_keeps_the_connection(server: Runni
         tell(socket, "session.update", policy="all", **fields)
         error = said(socket)
         assert (error["type"], error["code"], error["retryable"]) == ("error", code, False)
-        socket.send(picture())
-        assert said(socket)["type"] == "result"
-        (session,) = server.service.connections
-        assert session.feed.policy == "latest"  # type: ignore[attr-defined]
+        tell(socket, "session.update")
+        updated = said(socket)
+        assert (updated["type"], updated["policy"], updated["model"]) == ("session.updated", "latest", MODEL)
 
 
 def test_a_model_that_does_not_load_is_said_without_naming_files(server: Running) -> None:
@@ -261,32 +259,12 @@ def test_a_vanished_client_frees_its_session(server: Running) -> None:
         said(other)
 
 
-def test_one_session_too_many_is_503_and_room_comes_back() -> None:
-    with running(server={"max_sessions": 1}) as server:
-        with server.connect() as socket:
-            said(socket)
-            status, headers, problem = _refused(server, "/v1/live")
-            assert (status, problem["code"], problem["retryable"]) == (503, "overloaded", True)
-            assert headers["Retry-After"] == "1"
-        server.eventually(lambda: server.service.loop.stats().sessions == 0, "the session is freed")
-        with server.connect() as socket:
-            said(socket)
-
-
-def _refused(server: Running, path: str, **headers: str) -> tuple[int, Any, dict[str, Any]]:
-    with pytest.raises(InvalidStatus) as refused:
-        server.connect(path, additional_headers=headers)
-    answer = refused.value.response
-    assert answer.headers["Content-Type"] == "application/problem+json"
-    return answer.status_code, answer.headers, json.loads(answer.body or b"")
-
-
 @pytest.mark.parametrize(
     ("path", "status", "code"),
     [("/v1/nothing", 404, "not-found"), ("/v1/live?model=late", 422, "invalid-parameter"), ("/v1/streams/x/events", 404, "unknown-stream")],
 )
 def test_a_refused_handshake_is_a_problem(server: Running, path: str, status: int, code: str) -> None:
-    got, _, problem = _refused(server, path)
+    got, _, problem = refused(server, path)
     assert (got, problem["code"], problem["status"]) == (status, code, status)
 
 

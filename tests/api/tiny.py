@@ -18,7 +18,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-from websockets.exceptions import ConnectionClosed
+import pytest
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from capture.frame import Bundle
@@ -224,9 +225,21 @@ def tell(socket: ClientConnection, kind: str, **fields: Any) -> None:
 def rest(socket: ClientConnection) -> tuple[list[dict[str, Any]], int]:
     """Return everything that still comes, and the close code."""
     messages = []
-    while True:
+    closed: ConnectionClosed | None = None
+    while closed is None:
         try:
             messages.append(json.loads(socket.recv(WAIT_S)))
-        except ConnectionClosed as closed:
-            assert closed.rcvd is not None, f"the connection was cut after {messages[-1:]}"
-            return messages, closed.rcvd.code
+        except ConnectionClosed as error:
+            closed = error
+    if closed.rcvd is None:
+        raise AssertionError(f"the connection was cut after {messages[-1:]}")
+    return messages, closed.rcvd.code
+
+
+def refused(server: Running, path: str = "/v1/live", **headers: str) -> tuple[int, Any, dict[str, Any]]:
+    """Try to open a WebSocket that is refused; return status, headers and the problem."""
+    with pytest.raises(InvalidStatus) as caught, server.connect(path, additional_headers=headers) as socket:
+        socket.recv(WAIT_S)
+    answer = caught.value.response
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    return answer.status_code, answer.headers, json.loads(answer.body or b"")

@@ -41,7 +41,7 @@ def webcam(clip: Path, into: Path) -> Path:
     """Write a clip's frames as the MJPEG file that Chromium's fake webcam plays over and over."""
     with av.open(str(clip)) as container, into.open("wb") as out:
         for frame in container.decode(video=0):
-            ok, data = cv2.imencode(".jpg", frame.to_ndarray(format="bgr24"), [cv2.IMWRITE_JPEG_QUALITY, 92])
+            ok, data = cv2.imencode(".jpg", frame.to_ndarray(format="bgr24", threads=1), [cv2.IMWRITE_JPEG_QUALITY, 92])
             assert ok
             out.write(data.tobytes())
     return into

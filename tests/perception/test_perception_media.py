@@ -24,7 +24,7 @@ MODELS = Path("engines/models")
 def bundles(file: Path) -> Iterator[Bundle]:
     with av.open(str(file)) as container:
         for number, frame in enumerate(container.decode(video=0), 1):
-            yield picture(frame.to_ndarray(format="rgb24"), number)
+            yield picture(frame.to_ndarray(format="rgb24", threads=1), number)
 
 
 def picture(image: np.ndarray, number: int = 1) -> Bundle:
