@@ -123,6 +123,8 @@ class Feed:
         if self.policy == "latest":
             if not self._rate.admit(arrival.arrival_ns):
                 self._drop(arrival.number, "rate")
+                # Nothing else may come for long, and a client that waits for each frame's end waits for this one's.
+                self._wake()
                 return
             if self.last_arrival_ns is not None:
                 self.intervals_ns.append(arrival.arrival_ns - self.last_arrival_ns)

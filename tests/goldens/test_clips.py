@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from capture.driver import EndOfStream
-from capture.frame import Bundle
+from benchmarks.clips import bundles
 from service.analyze import analyse
 from service.events import ClipPrediction, Event, SessionEvent, line
-from service.intake import Source, open_source
+from service.intake import Source
 from service.perception import pixels
 from service.rounds import Batcher, settle
 from service.session import Session
@@ -78,23 +77,10 @@ def test_twice_the_same_bytes(media: Path) -> None:
     assert runs[0] == runs[1]
 
 
-def _bundles(path: Path) -> list[Bundle]:
-    driver, bundles = open_source(Source(path, path.name)), []
-    driver.open()
-    while True:
-        try:
-            (frame,) = driver.read()
-        except EndOfStream:
-            driver.close()
-            return bundles
-        assert frame.device_t_ns is not None
-        bundles.append(Bundle(len(bundles) + 1, frame.device_t_ns, "media", frame.arrival_t_ns, {frame.source: frame}))
-
-
 def test_the_same_bytes_alone_or_batched_with_seven_others(media: Path) -> None:
     """Eight sessions a few frames apart share every batch; each must say what it says alone."""
     clips = ["single_face.mp4", "face_noface.mov"]
-    bundles = {clip: _bundles(media / clip)[:72] for clip in clips}
+    frames = {clip: bundles(media / clip)[:72] for clip in clips}
     with record.analyser() as composed:
         alone = {}
         for clip in clips:
@@ -107,7 +93,7 @@ def test_the_same_bytes_alone_or_batched_with_seven_others(media: Path) -> None:
         said8: list[list[str]] = [[] for _ in sessions]
         for step in range(72 + 8):
             turn = [(i, step - i) for i in range(8) if 0 <= step - i < 72]
-            steps = [(sessions[i], sessions[i].advance(bundles[clips[i % 2]][n])) for i, n in turn]
+            steps = [(sessions[i], sessions[i].advance(frames[clips[i % 2]][n])) for i, n in turn]
             for (i, _), events in zip(turn, settle(steps, batcher), strict=True):
                 said8[i] += [line(event) for event in events if isinstance(event, Event)]
     for i, lines in enumerate(said8):

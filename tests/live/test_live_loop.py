@@ -319,3 +319,17 @@ def test_clips_take_no_seat_and_leave_live_sessions_their_time(loop: LiveLoop, s
     for heard in clips:
         heard.wait()
         assert _accounts(heard, 200) == {}
+
+
+def test_a_frame_dropped_for_its_rate_is_told_at_once(loop: LiveLoop) -> None:
+    heard = Heard()
+    feed = loop.open("a", FeedOptions("synthetic-expression", "latest", max_fps=0.1), heard)
+    for n in range(1, 21):
+        _send(feed, bundle(n, [face()]))
+        until = time.monotonic() + DEADLINE_S
+        while len(heard.outputs) < n and time.monotonic() < until:
+            time.sleep(0.001)
+    assert sum(o.timing is None for o in heard.outputs) == 19, "each was told before the next was sent"
+    feed.close()
+    heard.wait()
+    assert _accounts(heard, 20) == {"rate": 19}
