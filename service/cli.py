@@ -317,3 +317,7 @@ def _accuracy(folder: Folder) -> str:
         if colon and name.strip().lower() == "accuracy":
             return said.strip()
     return "-"
+
+
+if __name__ == "__main__":
+    main()

@@ -15,7 +15,7 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -178,6 +178,14 @@ class Config(BaseSettings):
             if not _URI.fullmatch(uri):
                 raise ValueError(f"camera {name!r} needs a URI such as webcam:0 or rtsp://host/path")
         return cameras
+
+    @model_validator(mode="after")
+    def _seats(self) -> Config:
+        if len(self.cameras) > self.server.max_sessions:
+            raise ValueError(
+                f"{len(self.cameras)} cameras need a session each; server.max_sessions is {self.server.max_sessions}: raise it"
+            )
+        return self
 
     @classmethod
     def settings_customise_sources(

@@ -93,7 +93,7 @@ class Feed:
         self.policy: Policy = options.policy
         self.faces = options.faces
         self.base_hop: int | None = options.hop
-        self.dropped_since_last = 0
+        self._dropped = 0
         self._wake = wake
         self._pool = pool
         self._lock = threading.Lock()
@@ -199,10 +199,16 @@ class Feed:
         for dropped in drops:
             self.publish(Output(dropped))
 
+    def count_drops(self) -> int:
+        """Return how many were dropped since the last call."""
+        with self._lock:
+            count, self._dropped = self._dropped, 0
+        return count
+
     def _drop(self, number: int, reason: DropReason) -> None:
         self.ledger.dropped(number, reason)
         with self._lock:
-            self.dropped_since_last += 1
+            self._dropped += 1
             last = self._drops[-1] if self._drops else None
             if last is not None and last.reason == reason and last.frames[1] == number - 1:
                 self._drops[-1] = Dropped((last.frames[0], number), reason)

@@ -198,8 +198,10 @@ class LiveLoop:
         try:
             self._load(change.model)
             self._apply(feed, change, policy)
-        except (EngineError, ValueError) as error:
+        except EngineError as error:
             feed.publish(Output(Failure("model-not-loaded", str(error), False)))
+        except ValueError as error:
+            feed.publish(Output(Failure("bad-change", str(error), False)))
 
     def _apply(self, feed: Feed, change: Change, policy: Policy | None) -> None:
         feed.session.settings.changed(change, self._loaded)
@@ -305,8 +307,7 @@ class LiveLoop:
             elif isinstance(event, Event):
                 feed.flush_drops()
                 feed.ledger.used(event.frame)
-                dropped, feed.dropped_since_last = feed.dropped_since_last, 0
-                feed.publish(Output(event, arrival.id, timing, self._pressure.degraded(feed), dropped))
+                feed.publish(Output(event, arrival.id, timing, self._pressure.degraded(feed), feed.count_drops()))
             else:
                 feed.publish(Output(event))
 

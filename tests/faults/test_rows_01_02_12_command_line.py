@@ -10,7 +10,7 @@ import pytest
 
 
 def _mien(*arguments: str | Path) -> tuple[int, str, str]:
-    command = [sys.executable, "-c", "from service.cli import main; main()", *map(str, arguments)]
+    command = [sys.executable, "-m", "service.cli", *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     return done.returncode, done.stdout, done.stderr
 

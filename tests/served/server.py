@@ -29,7 +29,7 @@ def served(*flags: str, environment: dict[str, str] | None = None, port: int | N
     """Run `mien serve` on `port` or a free one of loopback, `environment` added to this one's, until the block ends; yield the port."""
     if port is None:
         port = free_port()
-    command = [sys.executable, "-c", "from service.cli import main; main()", "serve", "--port", str(port), *flags]
+    command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port), *flags]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | (environment or {}))
     try:
         _wait_ready(port, process)
