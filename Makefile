@@ -28,8 +28,7 @@ help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.ran-$(RUNTIME) media  ## set up and serve the demo clip (CAMERA=0: a webcam) on http://127.0.0.1:8765 (PORT=…)
-	@echo "mien: serving '$(SEEN)' on http://127.0.0.1:$(PORT) — events: ws://127.0.0.1:$(PORT)/v1/streams/$(firstword $(subst =, ,$(SEEN)))/events"
-	MIEN_SERVER__DEMO='$(MEDIA)/single_face.mp4' $(VENV)/bin/mien serve --port $(PORT) --camera '$(SEEN)'
+	@MIEN_SERVER__DEMO='$(MEDIA)/single_face.mp4' $(VENV)/bin/mien serve --port $(PORT) --camera '$(SEEN)'
 
 setup: $(VENV)/.developed-$(RUNTIME)  ## make the environment a developer needs (.venv)
 

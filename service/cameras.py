@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from time import monotonic_ns
 from typing import Literal
 
 from capture.driver import create
@@ -33,6 +34,7 @@ class Camera:
     state: CameraState = "armed"
     device_drops: int = 0
     _reader: Reader | None = None
+    _closing: bool = False
     _times_ns: deque[int] = field(default_factory=lambda: deque(maxlen=60))
 
     @property
@@ -48,7 +50,9 @@ class Camera:
         self.state = "running"
         self.device_drops += color.dropped_before
         self._times_ns.append(color.arrival_t_ns)
-        clock = "host" if self.info is None else self.info.clock
+        # The reader's, not ours: the first frames come before `open_camera` has seen what the reader learned.
+        info = self._reader.info if self._reader is not None else None
+        clock = "host" if info is None else info.clock
         # A device clock other than a file's PTS is mapped to the host's by the synchroniser; a single camera goes by arrival.
         t_ns = color.device_t_ns if clock == "media" and color.device_t_ns is not None else color.arrival_t_ns
         arrival_ns = max(frame.arrival_t_ns for frame in frames)
@@ -60,11 +64,21 @@ class Camera:
             self.state = "lost" if state.state == "lost" else "running"
         self.feed.put_input(state)
 
+    def ended(self, error: BaseException | None) -> None:
+        """Say that no frame will come any more: the clip is over, or the reader has failed."""
+        if self.feed.closing is not None or self._closing:
+            return
+        self.state = "lost"
+        self.feed.put_input(SourceState(self.name, "color", "lost", monotonic_ns(), "" if error is None else type(error).__name__))
+
     def close(self) -> None:
         """Stop reading, then end the feed without draining."""
-        if self._reader is not None:
-            self._reader.stop()
-        self.feed.close("camera-closed", drain=False)
+        self._closing = True
+        try:
+            if self._reader is not None:
+                self._reader.stop()
+        finally:
+            self.feed.close("camera-closed", drain=False)
 
 
 def open_camera(loop: LiveLoop, name: str, uri: str, options: FeedOptions, publish: Callable[[Output], None]) -> Camera:
@@ -76,7 +90,7 @@ def open_camera(loop: LiveLoop, name: str, uri: str, options: FeedOptions, publi
     """
     feed = loop.open(name, replace(options, policy="latest", max_fps=UNLIMITED_FPS), publish)
     camera = Camera(name, feed)
-    reader = Reader(create(uri, name), camera.put, camera.notice)
+    reader = Reader(create(uri, name), camera.put, camera.notice, camera.ended)
     camera._reader = reader
     try:
         camera.info = reader.start()

@@ -58,10 +58,27 @@ def main() -> None:
     app()
 
 
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"mien {version('mien')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")] = False,
+) -> None:
+    """Expressions in faces on video: live, from clips, on this machine."""
+
+
 @app.command()
 def analyze(
     inputs: Inputs,
-    form: Annotated[Format, typer.Option("--format", help="How results are written.")] = Format.TABLE,
+    form: Annotated[
+        Format | None, typer.Option("--format", help="How results are written; left out, as FILE's suffix says, else a table.")
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE", help="Instead of standard output; whole or not at all.")
     ] = None,
@@ -79,6 +96,7 @@ def analyze(
 ) -> None:
     """Label the expressions in clips and images; folders are searched for both."""
     with told():
+        form = form or _format_of(output)
         if timing and form not in {Format.JSON, Format.NDJSON}:
             raise Usage(f"--timing goes with --format json or ndjson, not {form.value}")
         from service.analyze import Analyser
@@ -216,8 +234,16 @@ def told() -> Iterator[None]:
         _complain(str(error))
         raise typer.Exit(2) from None
     except OSError as error:
-        _complain(f"{error.filename or 'output'}: {error.strerror or error}")
+        # A file is written under another name first; its folder is what the user can do something about.
+        where = Path(error.filename).parent if error.filename else "the output"
+        _complain(f"cannot-write: {where}: {error.strerror or error}")
         raise typer.Exit(1) from None
+
+
+def _format_of(output: Path | None) -> Format:
+    """Return the format that a file's suffix names; a table where it names none."""
+    suffix = "" if output is None else output.suffix.lower().removeprefix(".")
+    return Format(suffix) if suffix in {form.value for form in Format} else Format.TABLE
 
 
 def _complain(text: str) -> None:

@@ -181,10 +181,9 @@ class Config(BaseSettings):
 
     @model_validator(mode="after")
     def _seats(self) -> Config:
-        if len(self.cameras) > self.server.max_sessions:
-            raise ValueError(
-                f"{len(self.cameras)} cameras need a session each; server.max_sessions is {self.server.max_sessions}: raise it"
-            )
+        count, seats = len(self.cameras), self.server.max_sessions
+        if count > seats:
+            raise ValueError(f"{count} cameras need a session each, but server.max_sessions is {seats}; raise it")
         return self
 
     @classmethod
@@ -289,6 +288,8 @@ def _explain(error: ValidationError, layers: list[Layer]) -> str:
         known = set(keys()) | set(Config.model_fields)
         return f"unknown key '{key}' in {where}; did you mean '{_nearest(key, known)}'?{more}"
     # A camera's URI may hold a password: never repeat it.
-    value = "" if path[0] == "cameras" else f" = {first['input']!r}"
     said = first["msg"].removeprefix("Value error, ")
+    if not path:
+        return f"{said}{more}"
+    value = "" if path[0] == "cameras" else f" = {first['input']!r}"
     return f"{key}{value} in {where}: {said[:1].lower()}{said[1:]}{more}"

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from time import monotonic_ns
 
 from capture.frame import Bundle, Clock, Frame, Modality, Packet, decoded
-from capture.mailbox import Closed as MailboxClosed
 from capture.mailbox import Mailbox
 from service.events import Rejected
-from service.inputs import Input
+from service.inputs import Input, Keep
 from service.ledger import Ledger
 from service.messages import Dropped, DropReason, Output, Policy
 from service.session import Session
@@ -92,11 +91,14 @@ class Feed:
         self.last_arrival_ns: int | None = None
         self.policy: Policy = options.policy
         self.faces = options.faces
-        self.base_hop: int | None = options.hop
+        self.hop: int | None = options.hop
+        self.period_ms: float | None | Keep = Keep.KEEP
+        self.stretch = 1
+        self.loading = 0
         self._dropped = 0
         self._wake = wake
         self._pool = pool
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._drops: list[Dropped] = []
         self._ahead: deque[Arrival] = deque()
         self._decoding = 0
@@ -117,23 +119,30 @@ class Feed:
 
     def put(self, arrival: Arrival) -> None:
         """Queue a numbered arrival by the policy in force; what it supersedes is dropped and told with the next round."""
-        if self.closing is not None:
-            self._drop(arrival.number, "closed")
-            return
-        if self.policy == "latest":
-            if not self._rate.admit(arrival.arrival_ns):
+        with self._lock:
+            policy = self.policy
+            if self.closing is not None:
+                self._drop(arrival.number, "closed")
+                return
+            if policy == "latest" and not self._paces(arrival.arrival_ns):
                 self._drop(arrival.number, "rate")
                 # Nothing else may come for long, and a client that waits for each frame's end waits for this one's.
                 self._wake()
                 return
-            if self.last_arrival_ns is not None:
-                self.intervals_ns.append(arrival.arrival_ns - self.last_arrival_ns)
-            self.last_arrival_ns = arrival.arrival_ns
-        else:
-            self._ahead.append(arrival)
-            self._decode_ahead(0)
-        for superseded in self._boxes[self.policy].put(arrival):
-            self._drop(superseded.number, "superseded")
+            if policy == "all":
+                self._ahead.append(arrival)
+                self._decode_ahead(0)
+            for superseded in self._boxes[policy].put(arrival):
+                self._drop(superseded.number, "superseded")
+
+    def _paces(self, arrival_ns: int) -> bool:
+        """Return whether the rate limit lets a frame of policy `latest` in; take down its interval if so."""
+        if not self._rate.admit(arrival_ns):
+            return False
+        if self.last_arrival_ns is not None:
+            self.intervals_ns.append(arrival_ns - self.last_arrival_ns)
+        self.last_arrival_ns = arrival_ns
+        return True
 
     def reject(self, number: int, code: str, detail: str, id: str | None) -> None:
         """Refuse a received frame before it is queued."""
@@ -151,26 +160,31 @@ class Feed:
 
     def close(self, reason: str = "client", drain: bool = True) -> None:
         """Take no more frames. What is queued is used (`drain`) or dropped; then `Closed` is published, exactly once."""
-        if not drain:
-            self.cancelled = True
-            while (arrival := self.take()) is not None:
-                self._drop(arrival.number, "closed")
-        self.closing = self.closing or reason
+        with self._lock:
+            self.closing = self.closing or reason
+            if not drain:
+                self.cancelled = True
+                self._ahead.clear()
+                while (taken := self._next()) is not None:
+                    self._drop(taken.number, "closed")
         self._wake()
 
     # For the rounds thread.
 
     def take(self) -> Arrival | None:
-        """Return the next frame to use, or None. After a change of policy the other mailbox is emptied first."""
+        """Return the next frame to use, its decoding begun, or None."""
+        arrival = self._next()
+        if arrival is not None:
+            arrival.start(self._pool)
+        return arrival
+
+    def _next(self) -> Arrival | None:
+        """Take from the mailboxes. After a change of policy the other one is emptied first."""
         for box in sorted(self._boxes.values(), key=lambda box: box is self._boxes[self.policy]):
-            try:
-                arrival = box.take()
-            except MailboxClosed:
-                continue
+            arrival = box.take()
             if arrival is not None:
                 if box is self._boxes["all"]:
                     self._decode_ahead(1)
-                arrival.start(self._pool)
                 return arrival
         return None
 

@@ -21,7 +21,7 @@ from engines.engine import Engine, EngineError
 from engines.manifest import Expression, Manifest
 from service.events import Event, Rejected, SessionEvent
 from service.feed import Arrival, Feed, FeedOptions
-from service.inputs import Change, GraphKey, Perception, Step
+from service.inputs import Change, GraphKey, Keep, Perception, Step
 from service.messages import Closed, Failure, Loading, Output, Policy, Timing, Updated
 from service.models import Model
 from service.pressure import Pressure
@@ -112,9 +112,11 @@ class LiveLoop:
 
     def stop(self, timeout_s: float) -> None:
         """Close every feed without draining and end the thread."""
-        for feed in list(self._feeds.values()):
+        with self._lock:
+            self._stopping = True
+            feeds = list(self._feeds.values())
+        for feed in feeds:
             feed.close("shutdown", drain=False)
-        self._stopping = True
         self._wake.set()
         if self._thread.is_alive():
             self._thread.join(timeout_s)
@@ -158,6 +160,8 @@ class LiveLoop:
         self, name: str, model: Model, options: FeedOptions, publish: Callable[[Output], None],
         ends: bool, confirm_frames: int | None = None,
     ) -> Feed:  # fmt: skip
+        if self._stopping:
+            raise Overloaded("the server is shutting down")
         if name in self._feeds:
             raise ValueError(f"a session named {name!r} is open already")
         chosen = SessionOptions(faces=options.faces, hop=options.hop, confirm_frames=confirm_frames, ends=ends, models=self._loaded)
@@ -174,13 +178,17 @@ class LiveLoop:
             UnknownModel: there is no such model.
             ValueError: a value is out of range, or the model is of another kind.
         """
-        if change.model is None or change.model in self._loaded:
+        known = change.model is None or change.model in self._loaded
+        if known and not feed.loading:
             self._apply(feed, change, policy)
             return
-        manifest = self.models.manifest(change.model)
-        if not isinstance(manifest, Expression):
-            raise ValueError(f"model {change.model!r} is a {manifest.kind}; a session needs one of kind expression")
-        feed.publish(Output(Loading(change.model)))
+        if change.model is not None and not known:
+            manifest = self.models.manifest(change.model)
+            if not isinstance(manifest, Expression):
+                raise ValueError(f"model {change.model!r} is a {manifest.kind}; a session needs one of kind expression")
+            feed.publish(Output(Loading(change.model)))
+        # In the order they were asked for: a later Change waits behind a model that is loading.
+        feed.loading += 1
         self._loader.submit(self._load_then, feed, change, policy)
 
     def stats(self) -> LiveStats:
@@ -194,12 +202,18 @@ class LiveLoop:
         return self._loaded[model]
 
     def _load_then(self, feed: Feed, change: Change, policy: Policy | None) -> None:
-        assert change.model is not None
         try:
-            self._load(change.model)
-            self._apply(feed, change, policy)
-        except EngineError as error:
+            if feed.closing is None and change.model is not None:
+                self._load(change.model)
+        except (EngineError, ValueError) as error:
             feed.publish(Output(Failure("model-not-loaded", str(error), False)))
+            return
+        finally:
+            feed.loading -= 1
+        if feed.closing is not None:
+            return
+        try:
+            self._apply(feed, change, policy)
         except ValueError as error:
             feed.publish(Output(Failure("bad-change", str(error), False)))
 
@@ -238,6 +252,9 @@ class LiveLoop:
             if self._on_round is not None:
                 self._on_round(done - began)
             self._pressure.observe(live, done - began, done)
+        for feed, change in self._pressure.changes(live, monotonic_ns()):
+            feed.session.advance(change)
+            self._updated(feed)
         self._run_clips(clips, live)
         for feed in feeds:
             feed.flush_drops()
@@ -280,11 +297,18 @@ class LiveLoop:
             for event in step.events:
                 feed.publish(Output(event))
             if isinstance(given, Change):
-                settings = feed.session.settings
-                feed.base_hop = settings.hop if given.hop is not None else feed.base_hop
-                feed.publish(
-                    Output(Updated(settings.model, settings.hop, settings.period_ms, settings.faces, feed.policy, feed.last_taken + 1))
-                )
+                # What the owner asked for; it is stretched again, if it must be, with the end of this round.
+                if given.model is not None or given.hop is not None:
+                    feed.hop = given.hop
+                if given.model is not None or not isinstance(given.period_ms, Keep):
+                    feed.period_ms = given.period_ms
+                if given.model is not None or given.hop is not None or not isinstance(given.period_ms, Keep):
+                    feed.stretch = 1
+                self._updated(feed)
+
+    def _updated(self, feed: Feed) -> None:
+        settings = feed.session.settings
+        feed.publish(Output(Updated(settings.model, settings.hop, settings.period_ms, settings.faces, feed.policy, feed.last_taken + 1)))
 
     def _advance(self, turn: _Turn) -> bool:
         feed, arrival = turn.feed, turn.arrival

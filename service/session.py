@@ -46,6 +46,7 @@ class Session:
         self._records: dict[int, Record] = {}
         self._ended: dict[int, Record] = {}
         self._running: Asking[tuple[SessionEvent, ...]] | None = None
+        self._trace = self._new_trace()
         self._restart()
 
     def _restart(self) -> None:
@@ -55,7 +56,9 @@ class Session:
         self._sampled = 0
         # Over a clip of known end, a model of clip scope is asked once, at the end: no frame is due.
         self._only_at_end = window.scope == "clip" and self.options.ends
-        self._trace = Trace() if window.clip == "trace-mean" and self.options.ends else None
+
+    def _new_trace(self) -> Trace | None:
+        return Trace() if self.settings.manifest.window.clip == "trace-mean" and self.options.ends else None
 
     # The three doors.
 
@@ -103,6 +106,7 @@ class Session:
         before, self.settings = self.settings, self.settings.changed(change, self.options.models)
         self._restart()
         if self.settings.model is not before.model:
+            self._trace = self._new_trace()
             for record in (*self._records.values(), *self._ended.values()):
                 record.clear(self._capacity())
 

@@ -7,10 +7,10 @@ only. Does not own cameras (`service/cameras.py`) or addresses (`streams.py`).
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import Counter
 from typing import Any
 
-from capture.driver import SourceError
 from service.api.outbox import Outbox
 from service.cameras import Camera, open_camera
 from service.config import Config
@@ -18,6 +18,8 @@ from service.feed import FeedOptions
 from service.live import LiveLoop
 from service.messages import Output
 from service.metrics import Metrics
+
+log = logging.getLogger("mien.api")
 
 
 class Stream:
@@ -91,12 +93,8 @@ class Streams:
     async def close(self) -> None:
         """Close those that are open, side by side: a device may take its time."""
         cameras = [stream.camera for stream in self.by_name.values() if stream.camera is not None]
-        await asyncio.gather(*(asyncio.to_thread(_close, camera) for camera in cameras))
-
-
-def _close(camera: Camera) -> None:
-    try:
-        camera.close()
-    except SourceError:
-        # It had gone before, and its subscribers were told; its feed is closed by the loop's stop.
-        return
+        # One that fails to stop (it had died before, and its subscribers were told) must not keep the others from it.
+        ends = await asyncio.gather(*(asyncio.to_thread(camera.close) for camera in cameras), return_exceptions=True)
+        for camera, end in zip(cameras, ends, strict=True):
+            if isinstance(end, Exception):
+                log.warning("camera %s did not stop cleanly: %s", camera.name, end)

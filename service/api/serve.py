@@ -79,7 +79,10 @@ def run(config: Config, echo: Callable[[str], None] = print) -> None:
         clips = Clips(config.clips, config.clips.directory or default_directory(port), loop)
         app = create_app(config, loop, models, metrics, clips_=clips)
         server = server_of(app)
-        echo(f"mien listens on http://{f'[{host}]' if ':' in host else host}:{port} (WS /v1/live; Ctrl+C stops it)")
+        place = f"{f'[{host}]' if ':' in host else host}:{port}"
+        echo(f"mien listens on http://{place} (the page; WS /v1/live; Ctrl+C stops it)")
+        for name in config.cameras:
+            echo(f"camera {name}: events at ws://{place}/v1/streams/{name}/events")
         server.run([listener])
         failed = app.state.service.failed
     if failed is not None:

@@ -47,7 +47,8 @@ class Buffer:
 
     def add(self, frame: int, t_ns: int, values: Arrays, gap_ns: int, itq: Itq | None, feature: NDArray[np.generic] | None) -> bool:
         """Append a sample; return whether the gap before it cleared the buffer."""
-        cleared = bool(self.samples) and t_ns - self.samples[-1].t_ns > gap_ns
+        # A buffer of a whole clip (no capacity) keeps all: its one window is chosen over the whole track.
+        cleared = self.samples.maxlen is not None and bool(self.samples) and t_ns - self.samples[-1].t_ns > gap_ns
         if cleared:
             self.samples.clear()
         change = move = START

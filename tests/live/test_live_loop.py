@@ -333,3 +333,48 @@ def test_a_frame_dropped_for_its_rate_is_told_at_once(loop: LiveLoop) -> None:
     feed.close()
     heard.wait()
     assert _accounts(heard, 20) == {"rate": 19}
+
+
+def test_overload_ends_with_the_sessions_that_made_it(loop: LiveLoop) -> None:
+    while not loop._pressure.ladder.full:
+        loop._pressure.ladder.observe(2, 1)
+    until = time.monotonic() + DEADLINE_S
+    while loop.stats().full and time.monotonic() < until:
+        time.sleep(0.05)
+    loop.open("a", FeedOptions("synthetic-expression"), Heard())
+
+
+def test_changes_are_applied_in_the_order_they_were_asked_for(loop: LiveLoop) -> None:
+    heard = Heard()
+    feed = loop.open("a", FeedOptions("synthetic-expression", "all"), heard)
+    loop._loaded.pop("second", None)
+    loop.change(feed, Change(model="second"))
+    loop.change(feed, Change(model="synthetic-expression", hop=3))
+    until = time.monotonic() + DEADLINE_S
+    while len(heard.of(Updated)) < 2 and time.monotonic() < until:
+        time.sleep(0.01)
+    settings = feed.session.settings
+    assert (settings.model.name.id, settings.hop) == ("synthetic-expression", 3)
+
+
+def test_no_session_opens_after_the_end(shelf: Shelf) -> None:
+    loop = LiveLoop(shelf, SyntheticPerception(D), max_sessions=3)
+    loop.start()
+    loop.stop(DEADLINE_S)
+    with pytest.raises(Overloaded, match="shutting down"):
+        loop.open("a", FeedOptions("synthetic-expression"), Heard())
+
+
+def test_what_a_vanished_client_left_is_not_decoded() -> None:
+    shelf = Shelf()
+    loop = LiveLoop(shelf, SyntheticPerception(D), max_sessions=1)  # never started: nothing is taken
+    feed = loop.open("a", FeedOptions("synthetic-expression", "all", max_in_flight=50), Heard())
+    arrivals = []
+    for n in range(1, 31):
+        given = bundle(n, [face()])
+        arrivals.append(Arrival(feed.receive(), time.monotonic_ns(), given.t_ns, "client", given.frames))
+        feed.put(arrivals[-1])
+    feed.close(drain=False)
+    assert sum(arrival.decode is not None for arrival in arrivals) <= 5
+    assert feed.ledger.counts().dropped == {"closed": 30}
+    loop.stop(DEADLINE_S)

@@ -289,3 +289,20 @@ def test_a_bundle_reports_its_colour_source_only() -> None:
     both = Bundle(1, t, "media", t, {"d": Frame("d", "depth", 1, t, t, rows), "c": Frame("c", "color", 1, t, t, rows)})
     (event,) = results(pipeline(model(4, 4, 4)).push(both))
     assert len(event.faces) == 1
+
+
+def test_a_change_that_keeps_the_model_keeps_what_was_said_for_the_end() -> None:
+    pipe = pipeline(model(4, 4, 2, window={"clip": "trace-mean"}), ends=True, confirm=1)
+    said = [event for given_ in _stream(8) for event in pipe.push(given_)]
+    pipe.push(Change(faces=2))
+    said += push_all(pipe, _stream(4, start=9))
+    (clip,) = [e for e in said if isinstance(e, ClipPrediction)]
+    assert clip.windows == len(windows(said)) == 5
+
+
+def test_a_clips_one_window_is_chosen_over_a_gap_too() -> None:
+    pipe = pipeline(model(4, 4, 2, window={"scope": "clip"}, keyframes={"selector": "uniform"}), ends=True)
+    frames = [bundle(n, [face(gate="blurred" if 41 <= n <= 60 else None)]) for n in range(1, 71)]
+    (clip,) = [e for e in push_all(pipe, frames) if isinstance(e, ClipPrediction)]
+    assert clip.window is not None
+    assert (clip.window.frames[0], clip.window.frames[-1]) == (1, 70)
