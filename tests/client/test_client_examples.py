@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.media import ensure
 from tests.served.server import served
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -22,7 +23,8 @@ SAYS = {"README.md": ("happy", "happy"), "docs/client.md": ("happy", "front", "h
 @pytest.fixture(scope="module")
 def port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     state = {"XDG_STATE_HOME": str(tmp_path_factory.mktemp("state"))}
-    with served("--camera", "front=synthetic:?fps=30", environment=state) as port:
+    demo = f"demo=video:{ensure() / 'single_face.mp4'}?realtime=1&loop=1"
+    with served("--camera", "front=synthetic:?fps=30", "--camera", demo, environment=state) as port:
         yield port
 
 
@@ -48,3 +50,14 @@ def test_a_block_runs(name: str, number: int, port: int, media: Path, tmp_path: 
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
     assert SAYS[name][number] in done.stdout
+
+
+def test_the_readmes_stream_goes_on_until_it_is_stopped(port: int) -> None:
+    (program,) = re.findall(r"^```py\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    command = [sys.executable, "-u", "-W", "error", "-c", program.replace("127.0.0.1:8765", f"127.0.0.1:{port}")]
+    with subprocess.Popen(command, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        frame, label = running.stdout.readline().split()
+        running.kill()
+    assert int(frame) > 0
+    assert label.isalpha()
