@@ -151,16 +151,20 @@ class Window(Strict):
 
 
 class Keyframes(Strict):
-    """How T of B samples are chosen. `itq` needs `file` (mean, components, rotation) and the feature output's name."""
+    """How T of B samples are chosen. `itq` and `kmeans` need the feature output's name, `itq` also `file` (mean, components,
+    rotation). `random` and `kmeans` are for clips (`window.scope` `clip`) and take `seed`, 0 if left out."""
 
-    selector: Literal["none", "uniform", "stride", "itq"] = "none"
+    selector: Literal["none", "uniform", "stride", "itq", "kmeans", "random"] = "none"
     file: FileName | None = None
     features: str | None = None
+    seed: Annotated[int, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
-        if self.selector == "itq" and self.features is None:
-            raise ValueError("keyframes.selector 'itq' needs keyframes.features: the name of the graph output to take features from")
+        if self.selector in ("itq", "kmeans") and self.features is None:
+            raise ValueError(
+                f"keyframes.selector '{self.selector}' needs keyframes.features: the name of the graph output to take features from"
+            )
         return self
 
 
@@ -244,8 +248,10 @@ class Expression(Common):
             raise ValueError(
                 "itq keyframes and overlap averaging (window.clip 'trace-mean') exclude each other: a frame in no window has no value"
             )
-        if self.keyframes.selector == "itq" and "frame" not in self.graphs:
-            raise ValueError("itq keyframes need per-frame features, so a frame graph")
+        if self.keyframes.selector in ("itq", "kmeans") and "frame" not in self.graphs:
+            raise ValueError(f"{self.keyframes.selector} keyframes need per-frame features, so a frame graph")
+        if self.keyframes.selector in ("random", "kmeans") and self.window.scope != "clip":
+            raise ValueError(f"{self.keyframes.selector} keyframes are chosen over whole clips: they need window.scope 'clip'")
         if "probabilities" in self.outputs and len(self.labels) < 2:
             raise ValueError("outputs has probabilities but labels names fewer than two classes")
         if self.affect is not None and set(self.affect.points) != set(self.labels):

@@ -22,7 +22,8 @@ class Sample:
 
     `values`: what a window is made of, by name, no batch axis (outputs of the frame graph, or crops where there is
     none); `change`: Hamming distance of its ITQ code to its predecessor's (`START` without one, 0 without ITQ);
-    `move`: Euclidean distance of the features.
+    `move`: Euclidean distance of the features; `feature` (D,): the features themselves, where
+    the selector is not ITQ.
     """
 
     frame: int
@@ -30,6 +31,7 @@ class Sample:
     values: Arrays
     change: float = 0.0
     move: float = 0.0
+    feature: NDArray[np.float64] | None = None
 
 
 class Buffer:
@@ -51,14 +53,14 @@ class Buffer:
         cleared = self.samples.maxlen is not None and bool(self.samples) and t_ns - self.samples[-1].t_ns > gap_ns
         if cleared:
             self.samples.clear()
-        change = move = START
-        if itq is None or feature is None:
-            change = move = 0.0
-        else:
-            code, vector = itq.code(feature), np.array(feature, np.float64)
-            if self.samples and self._feature is not None:
-                change = float(hamming(self._code, code))
-                move = float(np.linalg.norm(vector - self._feature))
-            self._code, self._feature = code, vector
+        vector = None if feature is None else np.array(feature, np.float64)
+        if itq is None or vector is None:
+            self.samples.append(Sample(frame, t_ns, values, feature=vector))
+            return cleared
+        code, change, move = itq.code(vector), START, START
+        if self.samples and self._feature is not None:
+            change = float(hamming(self._code, code))
+            move = float(np.linalg.norm(vector - self._feature))
+        self._code, self._feature = code, vector
         self.samples.append(Sample(frame, t_ns, values, change, move))
         return cleared

@@ -39,6 +39,11 @@ def choose(samples: Sequence[Sample], manifest: Expression, fitted: bool) -> Win
         indices = keyframes.uniform(len(samples), n)
     elif selector == "stride":
         indices = keyframes.stride(len(samples), n)
+    elif selector == "random":
+        indices = keyframes.random(len(samples), n, manifest.keyframes.seed or 0)
+    elif selector == "kmeans":
+        features = np.stack([sample.feature for sample in samples if sample.feature is not None])
+        indices = keyframes.kmeans(features, n, manifest.keyframes.seed or 0)
     elif selector == "itq":
         indices = keyframes.by_change([s.change for s in samples], [s.move for s in samples], n)
     else:

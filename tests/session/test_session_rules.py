@@ -306,3 +306,29 @@ def test_a_clips_one_window_is_chosen_over_a_gap_too() -> None:
     (clip,) = [e for e in push_all(pipe, frames) if isinstance(e, ClipPrediction)]
     assert clip.window is not None
     assert (clip.window.frames[0], clip.window.frames[-1]) == (1, 70)
+
+
+@pytest.mark.parametrize("selector", ["random", "kmeans", "stride", "uniform"])
+def test_every_selector_of_whole_clips_chooses_the_same_frames_each_time(selector: str) -> None:
+    spec = {"selector": selector, "features": "features"}
+    chosen = []
+    for seed in (1, 1, 2):
+        keyframes = spec | ({"seed": seed} if selector in ("random", "kmeans") else {})
+        pipe = pipeline(model(4, 4, 2, window={"scope": "clip"}, keyframes=keyframes), ends=True)
+        said = push_all(pipe, [bundle(n, [face(mood=(n // 8, n % 3, 0, 0))]) for n in range(1, 33)])
+        (clip,) = [e for e in said if isinstance(e, ClipPrediction)]
+        assert clip.window is not None
+        assert clip.window.keyframes
+        chosen.append(clip.window.frames)
+    assert chosen[0] == chosen[1]
+    assert len(set(chosen[0])) == 4
+    if selector == "random":
+        assert chosen[0] != chosen[2]
+    if selector == "kmeans":
+        assert {(n - 1) // 8 for n in chosen[0]} >= {0, 3}, "frames of the clusters at both ends of the clip"
+
+
+@pytest.mark.parametrize("selector", ["random", "kmeans"])
+def test_selectors_of_whole_clips_are_refused_for_rolling_windows(selector: str) -> None:
+    with pytest.raises(ValueError, match=r"window\.scope 'clip'"):
+        model(4, 4, 2, keyframes={"selector": selector, "features": "features"})
