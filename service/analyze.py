@@ -13,14 +13,13 @@ from types import TracebackType
 
 from capture.driver import Driver, EndOfStream, SourceError
 from capture.frame import Bundle, Frame, SourceInfo
-from engines.engine import EngineOptions
-from engines.manifest import Detector, Expression, Manifest
+from service.chosen import detector_of, open_models
 from service.config import Config
 from service.events import Event, Rejected, SessionEvent
 from service.inputs import Perception
 from service.intake import Source, Still, open_source, shown
 from service.messages import Timing
-from service.models import Model, Models, UnknownModel
+from service.models import Model, Models
 from service.perception import pixels
 from service.pipeline import Pipeline
 from service.rounds import Batcher
@@ -143,16 +142,10 @@ class Analyser:
             UnknownModel: there is no such model, or it is of another kind.
             EngineError: a model folder or runtime cannot be used.
         """
-        options = EngineOptions(config.engine.backend, config.engine.providers, config.engine.threads, config.engine.allow_fallback)
-        models = Models(config.model.dirs, options, config.model.allow_random_weights)
+        models = open_models(config)
         try:
-            detector = models.folder(config.model.detector).manifest
-            if not isinstance(detector, Detector):
-                raise UnknownModel(_other_kind(models, detector, "detector"))
-            wanted = models.folder(config.model.id).manifest
-            if not isinstance(wanted, Expression):
-                raise UnknownModel(_other_kind(models, wanted, "expression"))
-            models.load(config.model.detector)
+            detector = detector_of(models, config)
+            models.load(detector.id)
             return cls(models, models.load(config.model.id), pixels.create(detector), config.session.faces, config.session.hop)
         except BaseException:
             models.close()
@@ -204,8 +197,3 @@ def _bundle(number: int, frames: list[Frame]) -> Bundle:
         raise SourceError("no-time", f"frame {number} of {shown(color.source)} has no presentation time")
     arrival_ns = max(frame.arrival_t_ns for frame in frames)
     return Bundle(number, color.device_t_ns, "media", arrival_ns, {frame.source: frame for frame in frames})
-
-
-def _other_kind(models: Models, manifest: Manifest, wanted: str) -> str:
-    there = ", ".join(models.ids(wanted)) or "none"
-    return f"model {manifest.id!r} is of kind {manifest.kind}; one of kind {wanted} is needed, and there are: {there}"

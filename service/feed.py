@@ -90,7 +90,6 @@ class Feed:
         self.intervals_ns: deque[int] = deque(maxlen=20)
         self.last_arrival_ns: int | None = None
         self.policy: Policy = options.policy
-        self.faces = options.faces
         self.hop: int | None = options.hop
         self.period_ms: float | None | Keep = Keep.KEEP
         self.stretch = 1

@@ -14,16 +14,14 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from engines.engine import EngineOptions
-from engines.manifest import Detector, Expression
 from service.api.app import create_app
 from service.api.service import Service
 from service.api.sockets import LiveHttp, LiveSocket
+from service.chosen import detector_of, open_models
 from service.clips.queue import Clips, default_directory
 from service.config import Config, ConfigError
 from service.live import LiveLoop
 from service.metrics import Metrics
-from service.models import Models, UnknownModel
 from service.perception import pixels
 
 SEND_BUFFER_BYTES = 262_144
@@ -61,16 +59,8 @@ def run(config: Config, echo: Callable[[str], None] = print) -> None:
         SourceError: a camera cannot be opened.
     """
     with contextlib.ExitStack() as stack:
-        options = EngineOptions(config.engine.backend, config.engine.providers, config.engine.threads, config.engine.allow_fallback)
-        models = stack.enter_context(contextlib.closing(Models(config.model.dirs, options, config.model.allow_random_weights)))
-        detector = models.folder(config.model.detector).manifest
-        if not isinstance(detector, Detector):
-            raise UnknownModel(
-                f"model {detector.id!r} is of kind {detector.kind}; --detector needs one of: {', '.join(models.ids('detector'))}"
-            )
-        wanted = models.folder(config.model.id).manifest
-        if not isinstance(wanted, Expression):
-            raise UnknownModel(f"model {wanted.id!r} is of kind {wanted.kind}; --model needs one of: {', '.join(models.ids('expression'))}")
+        models = stack.enter_context(contextlib.closing(open_models(config)))
+        detector = detector_of(models, config)
         listener = stack.enter_context(contextlib.closing(listen(config.server.host, config.server.port)))
         models.load(detector.id)
         metrics = Metrics()
