@@ -188,7 +188,8 @@ class LiveLoop:
                 raise ValueError(f"model {change.model!r} is a {manifest.kind}; a session needs one of kind expression")
             feed.publish(Output(Loading(change.model)))
         # In the order they were asked for: a later Change waits behind a model that is loading.
-        feed.loading += 1
+        with self._lock:
+            feed.loading += 1
         self._loader.submit(self._load_then, feed, change, policy)
 
     def stats(self) -> LiveStats:
@@ -209,7 +210,8 @@ class LiveLoop:
             feed.publish(Output(Failure("model-not-loaded", str(error), False)))
             return
         finally:
-            feed.loading -= 1
+            with self._lock:
+                feed.loading -= 1
         if feed.closing is not None:
             return
         try:
