@@ -102,6 +102,7 @@ class CropSpec(Strict):
     """Which part of a picture a graph input is, and how it is cut.
 
     `size` (H, W) in pixels of the crop; `scale` × the face box's longer side; `align` `eyes`: rolled so that the eyes are level.
+    `content` `flow`: not the pixels but their optical flow from the track's previous sample, float32 (2, H, W), x then y, pixels.
     """
 
     kind: Literal["face", "upper-body", "full"] = "face"
@@ -109,6 +110,7 @@ class CropSpec(Strict):
     size: tuple[Count, Count]
     scale: Positive = 1.2
     align: Literal["none", "eyes"] = "eyes"
+    content: Literal["pixels", "flow"] = "pixels"
 
 
 class Gates(Strict):
@@ -152,11 +154,13 @@ class Window(Strict):
 
 class Keyframes(Strict):
     """How T of B samples are chosen. `itq` and `kmeans` need the feature output's name, `itq` also `file` (mean, components,
-    rotation). `random` and `kmeans` are for clips (`window.scope` `clip`) and take `seed`, 0 if left out."""
+    rotation). `random` and `kmeans` are for clips (`window.scope` `clip`) and take `seed`, 0 if left out. `model`: the model of kind
+    `features`, one of `requires`, whose output the features are; without it they are the frame graph's."""
 
     selector: Literal["none", "uniform", "stride", "itq", "kmeans", "random"] = "none"
     file: FileName | None = None
     features: str | None = None
+    model: ModelId | None = None
     seed: Annotated[int, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
@@ -201,7 +205,7 @@ class Common(Strict):
     batch: Batch = Batch()
     opset: Count
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
-    options: Mapping[str, str | int | float | bool | tuple[str, ...]] = Field(default_factory=dict)
+    options: Mapping[str, str | int | float | bool | tuple[str, ...] | tuple[int, ...] | tuple[float, ...]] = Field(default_factory=dict)
     requires: tuple[Requirement, ...] = ()
     weights: Weights
     licence: Licence
@@ -248,8 +252,10 @@ class Expression(Common):
             raise ValueError(
                 "itq keyframes and overlap averaging (window.clip 'trace-mean') exclude each other: a frame in no window has no value"
             )
-        if self.keyframes.selector in ("itq", "kmeans") and "frame" not in self.graphs:
-            raise ValueError(f"{self.keyframes.selector} keyframes need per-frame features, so a frame graph")
+        if self.keyframes.selector in ("itq", "kmeans") and "frame" not in self.graphs and self.keyframes.model is None:
+            raise ValueError(f"{self.keyframes.selector} keyframes need per-frame features: a frame graph, or keyframes.model")
+        if self.keyframes.model is not None and self.keyframes.model not in {need.id for need in self.requires}:
+            raise ValueError(f"keyframes.model {self.keyframes.model!r} is not among requires, which pins what it must be")
         if self.keyframes.selector in ("random", "kmeans") and self.window.scope != "clip":
             raise ValueError(f"{self.keyframes.selector} keyframes are chosen over whole clips: they need window.scope 'clip'")
         if "probabilities" in self.outputs and len(self.labels) < 2:

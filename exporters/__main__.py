@@ -69,6 +69,7 @@ def onnx(
     ] = None,
     identity: Annotated[str | None, typer.Option("--id", help="The model's id; the folder's name if left out.")] = None,
     labels: Annotated[str | None, typer.Option("--labels", help="a,b,c in the network's order, if not the architecture's own.")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", metavar="K=V", help="One of `describe`'s options; repeatable.")] = None,
     licence: Annotated[Path | None, typer.Option("--licence", help="A file with the licence of the weights.")] = None,
 ) -> None:
     """Export a network to a model folder and prove that it computes the same."""
@@ -78,7 +79,10 @@ def onnx(
 
     if (checkpoint is None) == (random_weights is None):
         raise typer.BadParameter("give either --checkpoint FILE or --random-weights SEED")
-    blueprint = architecture.find(arch, random_weights or 0)
+    chosen: dict[str, object] = dict(_option(text) for text in option or [])
+    if labels is not None:
+        chosen["labels"] = labels
+    blueprint = architecture.find(arch, random_weights or 0, chosen)
     if checkpoint is not None:
         loaded = checkpoints.read(checkpoint)
         checkpoints.fit(blueprint.network, loaded, blueprint.dropped)
@@ -86,14 +90,20 @@ def onnx(
     else:
         weights = Weights(kind="random", source=f"random by He et al. 2015, seed {random_weights}", seed=random_weights)
     text = licence.read_bytes() if licence is not None else None
-    names = tuple(labels.split(",")) if labels is not None else blueprint.labels
     with _out.status(f"exporting {arch}"):
-        made = export.write(out, blueprint, identity or out.resolve().name, weights, names, text)
+        made = export.write(out, blueprint, identity or out.resolve().name, weights, text)
     for parity in made.parity:
         _out.print(
             f"{parity.tensor}: error {parity.max_abs_error:.2e} of {parity.tolerance:.0e} allowed, spread {parity.spread:.3g}", markup=False
         )
     _out.print(f"wrote {out}: {made.cost.gmac_per_frame:.4f} GMAC per frame, batch invariant: {made.batch.invariant}", markup=False)
+
+
+def _option(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise typer.BadParameter(f"--option {text!r} must be key=value")
+    return key.strip(), value.strip()
 
 
 @app.command()

@@ -5,40 +5,22 @@ Owns the steps: graph, invariance, parity, cost, manifest. Does not own any of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from engines.manifest import Graph, Manifest, Parity, Part, Weights
-from exporters import model_folder, onnx_graph, parity
+from engines.manifest import Graph, Manifest, Part, Weights
+from exporters import model_folder, onnx_graph
 from exporters.architecture import Blueprint
+from exporters.comparison import compare
 from exporters.invariance import is_invariant
 from exporters.targets.onnx import export
 
-TOLERANCE = {"probabilities": 1e-5, "valence": 1e-5, "arousal": 1e-5, "features": 5e-5}
-"""Largest error allowed against float64, by output role."""
-DEFAULT_TOLERANCE = 1e-4
 UNSTATED = "NOASSERTION"
 
 
 def graphs(blueprint: Blueprint) -> dict[Part, bytes]:
     """Export every part of a network whose weights are loaded."""
     return {part: export(exported).SerializeToString(deterministic=True) for part, exported in blueprint.parts.items()}
-
-
-def compare(blueprint: Blueprint, files: Mapping[Part, bytes]) -> tuple[Parity, ...]:
-    """Hold every part's graph against the network in float64, at batch 1 and 3.
-
-    Raises:
-        exporters.parity.ParityFailed: one differs, or the comparison has no teeth.
-    """
-    roles = {name: role for role, name in blueprint.outputs.items()}
-    measured: list[Parity] = []
-    for part, exported in blueprint.parts.items():
-        tolerance = {name: TOLERANCE.get(roles.get(name, name), DEFAULT_TOLERANCE) for name in exported.outputs}
-        reference = parity.torch_reference(exported)
-        measured += parity.measure(files[part], reference, "torch float64", parity.probes(exported), tolerance)
-    parity.require(measured)
-    return tuple(measured)
 
 
 def network_fields(blueprint: Blueprint, files: Mapping[Part, bytes], weights: Weights) -> dict[str, object]:
@@ -49,11 +31,14 @@ def network_fields(blueprint: Blueprint, files: Mapping[Part, bytes], weights: W
         "kind": "expression",
         "title": blueprint.title,
         "graphs": {part: entry.model_dump(mode="json") for part, entry in entries.items()},
-        "batch": {"invariant": all(is_invariant(files[part], entry) for part, entry in entries.items())},
+        "batch": {
+            "max": blueprint.max_batch,
+            "invariant": all(is_invariant(files[part], entry, blueprint.max_batch) for part, entry in entries.items()),
+        },
         "opset": onnx_graph.OPSET,
-        "options": {"architecture": blueprint.network.__class__.__module__.rpartition(".")[2], **blueprint.options},
+        "options": {"architecture": blueprint.architecture, **blueprint.options},
         "weights": weights.model_dump(mode="json", exclude_none=True),
-        "cost": {"gmac_per_frame": cost.get("frame", 0.0), "gmac_per_window": cost.get("window", 0.0) + cost.get("full", 0.0)},
+        "cost": {"gmac_per_frame": cost.get("frame", 0.0), "gmac_per_window": cost.get("window", 0.0) if "frame" in cost else cost["full"]},
         "parity": [one.model_dump(mode="json") for one in compare(blueprint, files)],
         "labels": list(blueprint.labels),
         "crops": {name: crop.model_dump(mode="json") for name, crop in blueprint.crops.items()},
@@ -75,22 +60,18 @@ def graph_entry(part: Part, data: bytes) -> Graph:
     return onnx_graph.graph_entry(model, f"{part}.onnx")
 
 
-def write(directory: Path, blueprint: Blueprint, identity: str, weights: Weights, labels: Sequence[str], licence: bytes | None) -> Manifest:
+def write(directory: Path, blueprint: Blueprint, identity: str, weights: Weights, licence: bytes | None) -> Manifest:
     """Export a network whose weights are loaded to the model folder `directory`.
 
     `licence`: the text of the weights' licence, None where nobody stated one (the folder then says so).
 
     Raises:
-        ValueError: the number of labels is not the network's.
         exporters.parity.ParityFailed: the graph is not the network.
     """
-    if len(labels) != len(blueprint.labels):
-        raise ValueError(f"{len(labels)} labels were given, the network has {len(blueprint.labels)}: {', '.join(blueprint.labels)}")
     files = graphs(blueprint)
     fields = network_fields(blueprint, files, weights)
     fields |= {
         "id": identity,
-        "labels": list(labels),
         "card": "card.md",
         "licence": {"spdx": UNSTATED if licence is None else "LicenseRef-file", "file": "LICENSE.txt", "holder": "see LICENSE.txt"},
     }

@@ -162,7 +162,7 @@ def parsed(data: bytes) -> onnx.ModelProto:
 
 
 def gmac(model: onnx.ModelProto) -> float:
-    """Count the multiply-accumulates of one row through Conv, Gemm and MatMul, in 10⁹."""
+    """Count the multiply-accumulates of one row through Conv, ConvTranspose, Gemm and MatMul, in 10⁹."""
     inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
     known: dict[str, list[int]] = {constant.name: list(constant.dims) for constant in inferred.initializer}
     for value in [*inferred.value_info, *inferred.input, *inferred.output]:
@@ -174,6 +174,8 @@ def gmac(model: onnx.ModelProto) -> float:
 def _macs(node: onnx.NodeProto, shapes: Mapping[str, Sequence[int]]) -> int:
     if node.op_type == "Conv":
         return _product(shapes[node.output[0]]) * _product(shapes[node.input[1]][1:])
+    if node.op_type == "ConvTranspose":
+        return _product(shapes[node.input[0]]) * _product(shapes[node.input[1]][1:])
     if node.op_type == "Gemm":
         transposed = any(a.name == "transB" and a.i for a in node.attribute)
         return _product(shapes[node.output[0]]) * shapes[node.input[1]][1 if transposed else 0]

@@ -17,7 +17,7 @@ import onnx
 from numpy.typing import NDArray
 
 from engines.manifest import Anchors, Calibration, CropSpec, Gates, Image, Keyframes, Parity, Strict, Weights, Window
-from exporters import affect, architecture, checkpoint, export, model_folder, onnx_graph, packages, parity
+from exporters import affect, architecture, checkpoint, comparison, export, model_folder, onnx_graph, packages, parity
 from exporters.foreign import blazeface, faceapi, tfjs
 from exporters.invariance import is_invariant, open_session
 from exporters.itq import feature_model
@@ -86,7 +86,7 @@ def faceapi_expression(sources: Sources) -> Made:
     binary = "model/face_expression_model.bin"
     read = tfjs.weights(payload["model/face_expression_model-weights_manifest.json"], {Path(binary).name: payload[binary]})
     data = _bytes(faceapi.convert(read))
-    inputs = {"face": np.ascontiguousarray(drawn_faces(parity.ROWS, faceapi.SIZE, faceapi.SIZE).transpose(0, 3, 1, 2))}
+    inputs = {"face": np.ascontiguousarray(drawn_faces(comparison.ROWS, faceapi.SIZE, faceapi.SIZE).transpose(0, 3, 1, 2))}
     tolerance = {"probabilities": 1e-5, "features": 5e-5}
     measured = parity.measure(data, faceapi.reference(read), "torch float64 from the packaged weights", inputs, tolerance)
     fields = _measured_fields("frame", data, measured) | {
@@ -128,7 +128,7 @@ def _blazeface(sources: Sources, name: str, size: int, min_score: float, title: 
     path = f"ONNX/face_detection_{name}_{size}x{size}_barracuda.onnx"
     packaged = packages.load(BLAZEFACE, sources.packages)[path]
     data = _bytes(blazeface.convert(packaged, size))
-    inputs = {"image": drawn_faces(parity.ROWS, size, size)}
+    inputs = {"image": drawn_faces(comparison.ROWS, size, size)}
     tolerance = dict.fromkeys(("boxes", "scores"), DETECTOR_TOLERANCE)
     measured = parity.measure(data, _packaged_blazeface(packaged), "the packaged graph, one picture at a time", inputs, tolerance)
     fields = _measured_fields("full", data, measured) | {

@@ -14,8 +14,9 @@ from pathlib import Path
 from engines.engine import EngineError
 from engines.folder import Folder, open_folder
 from engines.manifest import Expression, Part
-from exporters import architecture, checkpoint, export, itq, onnx_graph, parity
+from exporters import architecture, checkpoint, itq, onnx_graph, parity
 from exporters.checkpoint import CheckpointError
+from exporters.comparison import compare
 from exporters.invariance import is_invariant
 from exporters.itq import FitRefused
 from exporters.onnx_graph import GraphRefused
@@ -83,7 +84,7 @@ def _graphs(folder: Folder) -> str:
 
 
 def _batch(folder: Folder) -> str:
-    found = all(is_invariant(data, folder.manifest.graphs[part]) for part, data in _files(folder).items())
+    found = all(is_invariant(data, folder.manifest.graphs[part], folder.manifest.batch.max) for part, data in _files(folder).items())
     if folder.manifest.batch.invariant and not found:
         raise Wrong("the manifest says that rows do not depend on each other, here they do")
     return "a row's bytes do not depend on the batch" if found else "a row's bytes depend on the batch; the manifest says so"
@@ -91,11 +92,12 @@ def _batch(folder: Folder) -> str:
 
 def _cost(folder: Folder) -> str:
     cost = {part: onnx_graph.gmac(onnx_graph.parsed(data)) for part, data in _files(folder).items()}
-    per_frame = cost.get("frame", 0.0) if isinstance(folder.manifest, Expression) else sum(cost.values())
+    per_frame = cost.get("frame", 0.0) if isinstance(folder.manifest, Expression) else cost["full"]
+    per_window = 0.0 if not isinstance(folder.manifest, Expression) else cost.get("window", 0.0) if "frame" in cost else cost["full"]
     said = folder.manifest.cost
-    if abs(per_frame - said.gmac_per_frame) > 1e-9 or abs(sum(cost.values()) - per_frame - said.gmac_per_window) > 1e-9:
+    if abs(per_frame - said.gmac_per_frame) > 1e-9 or abs(per_window - said.gmac_per_window) > 1e-9:
         raise Wrong(f"the graphs cost {cost} GMAC, the manifest says {said.gmac_per_frame} per frame and {said.gmac_per_window} per window")
-    return f"{per_frame:.4f} GMAC per frame"
+    return f"{per_frame:.4f} GMAC per frame, {per_window:.4f} per window"
 
 
 def _keyframes(folder: Folder) -> str:
@@ -122,10 +124,11 @@ def _measured(folder: Folder, weights: Path | None) -> str:
     name = folder.manifest.options.get("architecture")
     if not isinstance(name, str):
         raise Unmeasured("built from a foreign package, not by an architecture of ours; mien-export shipped compares it while making it")
-    blueprint = architecture.find(name, folder.manifest.weights.seed or 0)
+    labels = folder.manifest.labels if isinstance(folder.manifest, Expression) else ()
+    blueprint = architecture.again(name, folder.manifest.weights.seed or 0, folder.manifest.options, labels)
     if folder.manifest.weights.kind != "random":
         checkpoint.fit(blueprint.network, _weights(folder, weights), blueprint.dropped)
-    found = export.compare(blueprint, _files(folder))
+    found = compare(blueprint, _files(folder))
     return "; ".join(f"{p.tensor} ≤ {p.max_abs_error:.1e} (spread {p.spread:.2g})" for p in found)
 
 

@@ -20,29 +20,24 @@ takes another path in ONNX Runtime than one with several, and a face's result mu
 from __future__ import annotations
 
 import torch
+from pydantic import field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.manifest import CropSpec, Keyframes, Window
+from engines.manifest import CropSpec, Keyframes, Strict, Window
 from engines.manifest import Tensor as TensorSpec
 from exporters.architecture import Blueprint, Exported
+from exporters.layers import LUMA, dense
 
 SIZE = 64
 LABELS = ("neutral", "happy", "sad", "angry", "fearful", "disgusted", "surprised", "contempt")
 WIDTHS = (24, 32, 64, 128)
-LUMA = (0.299, 0.587, 0.114)
-"""Source: ITU-R BT.601, luma from R, G, B."""
 FLOOR = 8.0
 """Added to a face's standard deviation, in gray levels, so that a flat picture is not blown up."""
 TEMPERATURE = 0.6547040343
 """Fitted on FER+'s PublicTest part; see the card."""
 PRIOR = (0.3847229, 0.4643503, 0.6850781, 0.8565894, 1.2185605, 1.6135308, 0.7342844, 1.5996876)
 """−0.35 · log(share of the label in training), added to the logits; see the card."""
-
-
-def dense(layer: nn.Linear, pooled: Tensor) -> Tensor:
-    """Apply a fully connected layer to (N, C, 1, 1) as a 1×1 convolution."""
-    return functional.conv2d(pooled, layer.weight[:, :, None, None], layer.bias)
 
 
 class Excitation(nn.Module):
@@ -79,6 +74,19 @@ class Block(nn.Module):
         return functional.relu(self.se(self.b(functional.relu(self.a(maps)))) + self.d(maps))
 
 
+class Options(Strict):
+    """`labels`: names of the eight classes, in the network's order."""
+
+    labels: tuple[str, ...] = LABELS
+
+    @field_validator("labels")
+    @classmethod
+    def _as_many(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
+        if len(labels) != len(LABELS):
+            raise ValueError(f"{len(labels)} labels were given, the network has {len(LABELS)}: {', '.join(LABELS)}")
+        return labels
+
+
 class FerSmall(nn.Module):
     """uint8 RGB (N, 3, 64, 64) → probabilities (N, 8), features (N, 128). Module names are the checkpoint's keys."""
 
@@ -110,7 +118,7 @@ class FerSmall(nn.Module):
         return logits.flatten(1).softmax(1), pooled.flatten(1)
 
 
-def describe() -> Blueprint:
+def describe(options: Options) -> Blueprint:
     """Build the blueprint: a per-frame network, 16 frames chosen of 32, their probabilities averaged."""
     network = FerSmall()
     face = TensorSpec(name="face", dtype="uint8", shape=(3, SIZE, SIZE))
@@ -118,7 +126,7 @@ def describe() -> Blueprint:
         title="fer_small: 8 expressions from one face",
         network=network,
         parts={"frame": Exported(network, (face,), ("probabilities", "features"))},
-        labels=LABELS,
+        labels=options.labels,
         crops={"face": CropSpec(kind="face", size=(SIZE, SIZE), scale=1.2, align="eyes")},
         outputs={"probabilities": "probabilities", "features": "features"},
         window=Window(frames=16, buffer=32, hop=4),

@@ -17,7 +17,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from engines.manifest import Dtype, Tensor
-from exporters.architecture import Exported
+from exporters.architecture import Exported, View
 from exporters.onnx_graph import OPSET, GraphRefused, finished
 
 _TORCH: dict[Dtype, torch.dtype] = {"uint8": torch.uint8, "float32": torch.float32, "int64": torch.int64}
@@ -36,13 +36,15 @@ def folded(module: nn.Module) -> nn.Module:
             continue
         for index in range(len(parent) - 1):
             first, second = parent[index], parent[index + 1]
-            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+            if isinstance(first, nn.Conv2d | nn.Conv3d) and isinstance(second, nn.BatchNorm2d | nn.BatchNorm3d):
                 parent[index], parent[index + 1] = fuse_conv_bn_eval(first, second), nn.Identity()
     return copied.float()
 
 
 def export(part: Exported) -> onnx.ModelProto:
     """Export one graph of a network.
+
+    Taps are traced as outputs, so that they keep their names, and taken from the outputs afterwards.
 
     Raises:
         GraphRefused: what came out breaks a rule (an operator of another domain, a second dynamic axis, …).
@@ -59,17 +61,25 @@ def export(part: Exported) -> onnx.ModelProto:
             folded(part.module),
             tuple(example(tensor, 2) for tensor in part.inputs),
             input_names=inputs,
-            output_names=list(part.outputs),
+            output_names=[*part.outputs, *part.taps],
             opset_version=OPSET,
             dynamo=True,
             external_data=False,
-            dynamic_shapes=tuple({0: batch} for _ in part.inputs),
+            dynamic_shapes=_axes(part, batch),
             verbose=False,
             optimize=True,
         )
     if program is None:
         raise GraphRefused("torch.onnx.export returned nothing")
-    return finished(_cleaned(program.model_proto, inputs, part.outputs))
+    model = program.model_proto
+    del model.graph.output[len(part.outputs) :]
+    return finished(_cleaned(model, inputs, part.outputs))
+
+
+def _axes(part: Exported, batch: object) -> tuple[object, ...]:
+    each = tuple({0: batch} for _ in part.inputs)
+    # A View takes its inputs as one `*inputs`.
+    return (each,) if isinstance(part.module, View) else each
 
 
 def _cleaned(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from engines.manifest import Tensor
-from exporters import architecture, checkpoint, export, parity, shipped
+from exporters import architecture, checkpoint, comparison, parity, shipped
 from exporters.architecture import Exported
 from exporters.onnx_graph import GraphBuilder
 from exporters.parity import ParityFailed
@@ -61,7 +61,7 @@ def network() -> architecture.Blueprint:
 @pytest.mark.parametrize("mutation", ["swapped excitation", "no prior", "no excitation", "floor", "last block"])
 def test_a_mutated_network_fails_against_the_shipped_graph(network: architecture.Blueprint, mutation: str) -> None:
     files = {"frame": (shipped.shipped_folders() / "fer-small" / "frame.onnx").read_bytes()}
-    assert export.compare(network, files)  # type: ignore[arg-type]
+    assert comparison.compare(network, files)  # type: ignore[arg-type]
     kept = {name: value.clone() for name, value in network.network.state_dict().items()}
     prior = network.network.prior.clone()  # type: ignore[operator, union-attr]
     try:
@@ -79,7 +79,7 @@ def test_a_mutated_network_fails_against_the_shipped_graph(network: architecture
             else:
                 state["l4.b.1.bias"].zero_()
         with pytest.raises(ParityFailed):
-            export.compare(network, files)  # type: ignore[arg-type]
+            comparison.compare(network, files)  # type: ignore[arg-type]
     finally:
         network.network.load_state_dict(kept)
         with torch.no_grad():
