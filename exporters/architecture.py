@@ -123,7 +123,7 @@ def again(name: str, seed: int, options: Mapping[str, object], labels: tuple[str
     """Build the architecture that a manifest's `options` and `labels` describe."""
     fields = options_of(name).model_fields
     kept = {key: value for key, value in options.items() if key in fields}
-    return find(name, seed, {**kept, **({"labels": labels} if "labels" in fields and labels else {})})
+    return find(name, seed, {**kept, **({"labels": labels} if "labels" in fields else {})})
 
 
 def randomise(network: nn.Module, seed: int) -> None:

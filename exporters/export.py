@@ -23,10 +23,15 @@ def graphs(blueprint: Blueprint) -> dict[Part, bytes]:
     return {part: export(exported).SerializeToString(deterministic=True) for part, exported in blueprint.parts.items()}
 
 
+def cost(graph: bytes) -> float:
+    """Count the multiply-accumulates of one row of a graph, in 10⁹."""
+    return onnx_graph.gmac(onnx_graph.parsed(graph))
+
+
 def network_fields(blueprint: Blueprint, files: Mapping[Part, bytes], weights: Weights) -> dict[str, object]:
     """Measure the graphs and return the manifest's fields that follow from the network: all but id, licence and card."""
     entries = {part: graph_entry(part, data) for part, data in files.items()}
-    cost = {part: onnx_graph.gmac(onnx_graph.parsed(data)) for part, data in files.items()}
+    gmac = {part: cost(data) for part, data in files.items()}
     return {
         "kind": "expression",
         "title": blueprint.title,
@@ -38,7 +43,7 @@ def network_fields(blueprint: Blueprint, files: Mapping[Part, bytes], weights: W
         "opset": onnx_graph.OPSET,
         "options": {"architecture": blueprint.architecture, **blueprint.options},
         "weights": weights.model_dump(mode="json", exclude_none=True),
-        "cost": {"gmac_per_frame": cost.get("frame", 0.0), "gmac_per_window": cost.get("window", 0.0) if "frame" in cost else cost["full"]},
+        "cost": {"gmac_per_frame": gmac.get("frame", 0.0), "gmac_per_window": gmac.get("window", 0.0) if "frame" in gmac else gmac["full"]},
         "parity": [one.model_dump(mode="json") for one in compare(blueprint, files)],
         "labels": list(blueprint.labels),
         "crops": {name: crop.model_dump(mode="json") for name, crop in blueprint.crops.items()},
