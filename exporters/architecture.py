@@ -114,7 +114,8 @@ def find(name: str, seed: int = 0, options: Mapping[str, object] | None = None) 
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         blueprint: Blueprint = module.describe(chosen)
-    randomise(blueprint.network, seed)
+    # Constants are written in float64 and kept as the graph will hold them, in float32.
+    randomise(blueprint.network.float(), seed)
     said = {key: value for key, value in chosen.model_dump().items() if key != "labels"}
     return replace(blueprint, architecture=module.__name__.rpartition(".")[2], options={**blueprint.options, **said})
 

@@ -23,11 +23,13 @@ FILE = "itq.npz"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Samples:
-    """What `mien windows` wrote: `features` float32 (n, D), the model's id and the sha256 of the graph that made them."""
+    """What `mien windows` wrote: `features` float32 (n, D), the model's id and the sha256 of the graph that made them;
+    `feature_manifest`: sha256 of the manifest of the other model that graph is of, empty where it is the model's own."""
 
     features: NDArray[np.float32]
     model: str
     feature_model: str
+    feature_manifest: str = ""
 
 
 def read_samples(path: Path) -> Samples:
@@ -41,7 +43,8 @@ def read_samples(path: Path) -> Samples:
             missing = sorted({"features", "model", "feature_model"} - set(arrays.files))
             if missing:
                 raise FitRefused(f"{path.name} has no array {', '.join(missing)}; make it with mien windows")
-            return Samples(np.asarray(arrays["features"], np.float32), str(arrays["model"]), str(arrays["feature_model"]))
+            other = str(arrays["feature_manifest"]) if "feature_manifest" in arrays.files else ""
+            return Samples(np.asarray(arrays["features"], np.float32), str(arrays["model"]), str(arrays["feature_model"]), other)
     except (OSError, BadZipFile, ValueError) as error:
         if isinstance(error, FitRefused):
             raise
@@ -56,23 +59,25 @@ def put_itq(directory: Path, samples: Samples, *, bits: int = 16, iterations: in
         engines.folder.FolderError: the folder is broken.
     """
     folder = open_folder(directory)
-    graph = feature_graph(folder)
-    if samples.feature_model != graph:
+    pinned, made_by = feature_maker(folder), samples.feature_manifest or samples.feature_model
+    if made_by != pinned:
         raise FitRefused(
-            f"the features were made by a graph of sha256 {samples.feature_model[:12]}… (model {samples.model!r}), "
-            f"{folder.manifest.id!r} has {graph[:12]}…; make them again: mien windows CLIPS -m {folder.manifest.id} -o W.npz"
+            f"the features were made by a graph or model of sha256 {made_by[:12]}… ({samples.model!r}), "
+            f"{folder.manifest.id!r} takes those of {pinned[:12]}…; "
+            f"make them again: mien windows CLIPS -m {folder.manifest.id} -o W.npz"
         )
     fitted = itq.fit(samples.features, bits, iterations, seed)
     fields = model_folder.fields_of(folder.manifest)
     keyframes = fields["keyframes"]
     assert isinstance(keyframes, dict)
     keyframes["file"] = FILE
-    model_folder.write(directory, fields, {**folder.files, FILE: itq.as_file(fitted, graph)})
+    model_folder.write(directory, fields, {**folder.files, FILE: itq.as_file(fitted, samples.feature_model)})
     return fitted
 
 
-def feature_graph(folder: Folder) -> str:
-    """Return the sha256 of the graph whose features a model's keyframes are chosen by.
+def feature_maker(folder: Folder) -> str:
+    """Return the sha256 of what makes the features a model's keyframes are chosen by: its frame graph's file, or the manifest of the
+    model that `keyframes.model` names, which pins its graph.
 
     Raises:
         FitRefused: the model takes no ITQ keyframes.
@@ -80,4 +85,6 @@ def feature_graph(folder: Folder) -> str:
     manifest = folder.manifest
     if not isinstance(manifest, Expression) or manifest.keyframes.selector != "itq":
         raise FitRefused(f"model {manifest.id!r} does not choose keyframes by itq; its manifest's keyframes.selector would have to say so")
+    if manifest.keyframes.model is not None:
+        return next(need.sha256 for need in manifest.requires if need.id == manifest.keyframes.model)
     return manifest.files[manifest.graphs["frame"].file]

@@ -17,6 +17,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from engines.manifest import Dtype, Graph, Tensor
 from engines.onnx_file import NotOnnx, read_facts
+from exporters import operators
 
 OPSET = 20
 IR_VERSION = 9
@@ -66,6 +67,11 @@ class GraphBuilder:
         kernel = list(weight.shape[2:])
         return self.node("Conv", value, *constants, kernel_shape=kernel, strides=[stride, stride], pads=list(pads), group=group)
 
+    def take_over(self, graph: onnx.GraphProto) -> None:
+        """Add another graph's nodes and constants; the names in it must be none of the builder's."""
+        self._nodes.extend(graph.node)
+        self._constants.extend(graph.initializer)
+
     def model(self, name: str, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> onnx.ModelProto:
         """Close the graph: a checked model with a dynamic batch axis in front of every input and output."""
         graph = helper.make_graph(self._nodes, name, [_value(t) for t in inputs], [_value(t) for t in outputs], self._constants)
@@ -101,19 +107,19 @@ def finished(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def check(model: onnx.ModelProto) -> None:
-    """Hold a model to the rules: valid ONNX, opset 20, no external data, no foreign operators, only the batch axis dynamic.
+    """Hold a model to the rules: valid ONNX, opset 20, no external data, operators that TensorRT takes, only the batch axis dynamic.
 
     Raises:
         GraphRefused: with the rule that is broken and what to do.
     """
-    for tensor in model.graph.initializer:
-        if tensor.data_location == TensorProto.EXTERNAL:
-            raise GraphRefused(
-                f"constant {tensor.name!r} lies in another file; ONNX external data is not allowed: save with the data inside"
-            )
-    domains = sorted({node.domain for node in model.graph.node if node.domain not in ("", "ai.onnx")} | {f.domain for f in model.functions})
-    if domains:
-        raise GraphRefused(f"operators of domain {', '.join(domains)} are used; only ONNX's own are allowed: export without them")
+    self_contained(model)
+    unknown = operators.foreign(model.graph)
+    if unknown:
+        first, more = unknown[0], f", and {len(unknown) - 1} more nodes" if len(unknown) > 1 else ""
+        raise GraphRefused(
+            f"operator {first.op_type} (node {first.name or first.output[0]!r}{more}) is not among those that TensorRT's parser "
+            "takes and that give the same each time; write that step with others and export again (exporters/operators.py lists them)"
+        )
     opsets = {entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")}
     if opsets != {OPSET}:
         raise GraphRefused(f"the graph has opset {sorted(opsets)}; ours is {OPSET}: export with opset_version={OPSET}")
@@ -123,6 +129,23 @@ def check(model: onnx.ModelProto) -> None:
         raise GraphRefused(f"not a valid ONNX graph: {error}") from error
     for value in [*model.graph.input, *model.graph.output]:
         tensor_of(value)
+
+
+def self_contained(model: onnx.ModelProto) -> None:
+    """Refuse a model that leans on other files or on operators of anyone's but ONNX.
+
+    Raises:
+        GraphRefused: it does.
+    """
+    for tensor in model.graph.initializer:
+        if tensor.data_location == TensorProto.EXTERNAL:
+            raise GraphRefused(
+                f"constant {tensor.name!r} lies in another file; ONNX external data is not allowed: save with the data inside"
+            )
+    nodes = operators.every_node([model.graph])
+    domains = sorted({node.domain for node in nodes if node.domain not in ("", "ai.onnx")} | {f.domain for f in model.functions})
+    if domains:
+        raise GraphRefused(f"operators of domain {', '.join(domains)} are used; only ONNX's own are allowed: export without them")
 
 
 def tensor_of(value: onnx.ValueInfoProto) -> Tensor:
@@ -162,13 +185,25 @@ def parsed(data: bytes) -> onnx.ModelProto:
 
 
 def gmac(model: onnx.ModelProto) -> float:
-    """Count the multiply-accumulates of one row through Conv, ConvTranspose, Gemm and MatMul, in 10⁹."""
-    inferred = onnx.shape_inference.infer_shapes(model, strict_mode=True).graph
+    """Count the multiply-accumulates of one row through Conv, ConvTranspose, Gemm and MatMul, in 10⁹.
+
+    Raises:
+        GraphRefused: a size in it cannot be told from the graph.
+    """
+    single = onnx.ModelProto()
+    single.CopyFrom(model)
+    for value in [*single.graph.input, *single.graph.output]:
+        # Of one row: an axis that holds batch and frames together (N·T) has no size otherwise, and would count as one.
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    inferred = onnx.shape_inference.infer_shapes(single, strict_mode=True, data_prop=True).graph
     known: dict[str, list[int]] = {constant.name: list(constant.dims) for constant in inferred.initializer}
     for value in [*inferred.value_info, *inferred.input, *inferred.output]:
         # The batch axis has no size: one row is counted.
         known[value.name] = [axis.dim_value or 1 for axis in value.type.tensor_type.shape.dim]
-    return sum(_macs(node, known) for node in inferred.node) / 1e9
+    try:
+        return sum(_macs(node, known) for node in inferred.node) / 1e9
+    except KeyError as error:
+        raise GraphRefused(f"the shape of {error} inside the graph cannot be told; export it with fixed sizes but for the batch") from None
 
 
 def _macs(node: onnx.NodeProto, shapes: Mapping[str, Sequence[int]]) -> int:

@@ -13,14 +13,18 @@ from pathlib import Path
 
 from engines.engine import EngineError
 from engines.folder import Folder, open_folder
-from engines.manifest import Expression, Part
-from exporters import architecture, checkpoint, itq, onnx_graph, parity
+from engines.manifest import Expression, Manifest, Parity, Part
+from exporters import architecture, itq, onnx_graph, parity, sources
 from exporters.checkpoint import CheckpointError
 from exporters.comparison import compare
+from exporters.foreign import adopted
 from exporters.invariance import is_invariant
 from exporters.itq import FitRefused
+from exporters.key_map import KeyMapError
 from exporters.onnx_graph import GraphRefused
 from exporters.parity import ParityFailed
+
+_ARCHITECTURE = (architecture.UnknownArchitecture, architecture.OptionRefused)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,10 +44,19 @@ class Unmeasured(Exception):
     """A claim cannot be measured here; the text says what is missing."""
 
 
-def verify(directory: Path, weights: Path | None = None) -> tuple[Check, ...]:
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The files that a folder was made from, as far as there are: a checkpoint or ONNX file, a key map, a branch's checkpoint."""
+
+    weights: Path | None = None
+    key_map: Path | None = None
+    branch: Path | None = None
+
+
+def verify(directory: Path, given: Given | None = None) -> tuple[Check, ...]:
     """Check a folder: files and hashes, graph rules, batch invariance, cost, keyframe file, parity as recorded and measured again.
 
-    `weights`: the checkpoint the folder was exported from; without it, one of the committed checkpoints if it is among them.
+    `given`: the files it was made from; without a checkpoint, one of the committed ones if it is among them.
     """
     try:
         folder = open_folder(directory)
@@ -55,7 +68,7 @@ def verify(directory: Path, weights: Path | None = None) -> tuple[Check, ...]:
         ("cost", lambda: _cost(folder)),
         ("keyframes", lambda: _keyframes(folder)),
         ("parity, recorded", lambda: _recorded(folder)),
-        ("parity, measured", lambda: _measured(folder, weights)),
+        ("parity, measured", lambda: _measured(folder, given or Given())),
     )
     return (Check("files", True, f"{len(folder.manifest.files)} files as listed"), *(_run(name, check) for name, check in checks))
 
@@ -65,7 +78,7 @@ def _run(name: str, check: Callable[[], str]) -> Check:
         return Check(name, True, check())
     except Unmeasured as found:
         return Check(name, None, str(found))
-    except (Wrong, GraphRefused, ParityFailed, FitRefused, CheckpointError, architecture.UnknownArchitecture) as found:
+    except (Wrong, GraphRefused, ParityFailed, FitRefused, CheckpointError, KeyMapError, *_ARCHITECTURE) as found:
         return Check(name, False, str(found))
 
 
@@ -106,8 +119,11 @@ def _keyframes(folder: Folder) -> str:
         return "none to fit"
     if manifest.keyframes.file is None:
         raise Unmeasured("itq is wanted and not fitted; the service runs uniform until mien-export itq is run")
-    graph = manifest.graphs["frame"]
     fitted = itq.feature_model(folder.read(manifest.keyframes.file))
+    if manifest.keyframes.model is not None:
+        # That model's folder is pinned by requires; the service compares its graph when it loads both.
+        return f"{manifest.keyframes.file} was fitted on a graph of sha256 {fitted[:12]}…, to be of {manifest.keyframes.model}"
+    graph = manifest.graphs["frame"]
     if fitted != manifest.files[graph.file]:
         raise Wrong(f"{manifest.keyframes.file} was fitted on another graph than {graph.file}; run mien-export itq again")
     return f"{manifest.keyframes.file} was fitted on {graph.file}"
@@ -120,24 +136,41 @@ def _recorded(folder: Folder) -> str:
     return "; ".join(f"{p.tensor} ≤ {p.max_abs_error:.1e} (spread {p.spread:.2g})" for p in folder.manifest.parity)
 
 
-def _measured(folder: Folder, weights: Path | None) -> str:
-    name = folder.manifest.options.get("architecture")
-    if not isinstance(name, str):
-        raise Unmeasured("built from a foreign package, not by an architecture of ours; mien-export shipped compares it while making it")
-    labels = folder.manifest.labels if isinstance(folder.manifest, Expression) else ()
-    blueprint = architecture.again(name, folder.manifest.weights.seed or 0, folder.manifest.options, labels)
-    if folder.manifest.weights.kind != "random":
-        checkpoint.fit(blueprint.network, _weights(folder, weights), blueprint.dropped)
-    found = compare(blueprint, _files(folder))
+def _measured(folder: Folder, given: Given) -> str:
+    found = _adopted(folder, given) if folder.manifest.options.get("made_from") == "onnx" else _network(folder, given)
     return "; ".join(f"{p.tensor} ≤ {p.max_abs_error:.1e} (spread {p.spread:.2g})" for p in found)
 
 
-def _weights(folder: Folder, given: Path | None) -> checkpoint.Checkpoint:
-    wanted = folder.manifest.weights.sha256
-    if given is not None:
-        return checkpoint.read(given)
-    committed = importlib.resources.files("exporters") / "checkpoints"
-    for path in sorted(Path(str(committed)).glob("*.safetensors")):
-        if hashlib.sha256(path.read_bytes()).hexdigest() == wanted:
-            return checkpoint.read(path)
-    raise Unmeasured("needs the checkpoint: --checkpoint FILE")
+def _adopted(folder: Folder, given: Given) -> tuple[Parity, ...]:
+    if given.weights is None:
+        raise Unmeasured(f"needs the file it was made from, {folder.manifest.weights.source}: --checkpoint FILE")
+    return adopted.again(folder, given.weights.read_bytes())
+
+
+def _network(folder: Folder, given: Given) -> tuple[Parity, ...]:
+    manifest, name = folder.manifest, folder.manifest.options.get("architecture")
+    if not isinstance(name, str):
+        raise Unmeasured("built from a foreign package, not by an architecture of ours; mien-export shipped compares it while making it")
+    labels = manifest.labels if isinstance(manifest, Expression) else ()
+    blueprint = architecture.again(name, manifest.weights.seed or 0, manifest.options, labels)
+    branch = _branch(manifest, given)
+    if manifest.weights.kind == "random":
+        sources.load(blueprint, None, None, branch)
+    else:
+        if sources.MAP_OPTION in manifest.options and given.key_map is None:
+            raise Unmeasured("its checkpoint's keys were renamed: --checkpoint FILE --key-map FILE")
+        sources.load(blueprint, given.weights or _committed(manifest.weights.sha256, "--checkpoint"), given.key_map, branch)
+    return compare(blueprint, _files(folder))
+
+
+def _branch(manifest: Manifest, given: Given) -> Path | None:
+    wanted = manifest.options.get(sources.BRANCH_OPTION)
+    return given.branch if wanted is None or given.branch is not None else _committed(str(wanted), "--branch-checkpoint")
+
+
+def _committed(sha256: str | None, option: str) -> Path:
+    """Find a file among the committed checkpoints."""
+    for path in sorted(Path(str(importlib.resources.files("exporters") / "checkpoints")).glob("*.safetensors")):
+        if hashlib.sha256(path.read_bytes()).hexdigest() == sha256:
+            return path
+    raise Unmeasured(f"needs the checkpoint: {option} FILE")

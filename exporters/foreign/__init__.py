@@ -1,1 +1,1 @@
-"""Networks that others trained and packages ship, built again as graphs of ours. One file each."""
+"""Networks that others made: shipped packages' built again as graphs of ours (`blazeface`, `faceapi`), users' files wrapped (`adopted`)."""

@@ -29,9 +29,15 @@ def example(tensor: Tensor, rows: int) -> torch.Tensor:
 
 
 def folded(module: nn.Module) -> nn.Module:
-    """Copy a module for inference, every batch normalisation folded into the convolution before it, in float64."""
+    """Copy a module for inference, every batch normalisation folded into the convolution before it, in float64.
+
+    A module's own `fold()` runs too, where it has one: for what it can work into its weights once and for all.
+    """
     copied = copy.deepcopy(module).double().eval()
     for parent in list(copied.modules()):
+        fold = getattr(parent, "fold", None)
+        if fold is not None:
+            fold()
         if not isinstance(parent, nn.Sequential):
             continue
         for index in range(len(parent) - 1):
@@ -57,6 +63,7 @@ def export(part: Exported) -> onnx.ModelProto:
         # torch's exporter warns about its own internals, not about the network.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
+        warnings.filterwarnings("ignore", message="# The axis name: N", category=UserWarning)  # several inputs share the batch
         program = torch.onnx.export(
             folded(part.module),
             tuple(example(tensor, 2) for tensor in part.inputs),

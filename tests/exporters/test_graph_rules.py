@@ -8,10 +8,11 @@ import pytest
 from onnx import TensorProto, helper
 
 from engines.manifest import Tensor
-from exporters import onnx_graph
+from exporters import onnx_graph, operators
 from exporters.invariance import is_invariant, open_session, run
 from exporters.onnx_graph import GraphBuilder, GraphRefused
 from exporters.probes import probe
+from exporters.shipped import shipped_folders
 
 IMAGE = Tensor(name="x", dtype="float32", shape=(64, 8, 8))
 
@@ -86,6 +87,24 @@ def test_foreign_operators_old_opsets_and_outside_data_are_refused() -> None:
         onnx_graph.check(model)
     with pytest.raises(GraphRefused, match="not an ONNX file"):
         onnx_graph.parsed(b"\x00nothing of the kind")
+
+
+def test_operators_that_tensorrt_does_not_take_are_refused_in_bodies_too() -> None:
+    model = by_matrix(False)
+    model.graph.node[0].op_type = "Det"
+    model.graph.node.extend([helper.make_node("Det", ["x"], ["z"], name="second")])
+    with pytest.raises(GraphRefused, match=r"operator Det \(node 'y', and 1 more nodes\) is not among"):
+        onnx_graph.check(model)
+    body = helper.make_graph([helper.make_node("Unique", ["x"], ["u"], name="deep")], "body", [], [])
+    graph = helper.make_graph([helper.make_node("If", ["c"], ["y"], then_branch=body, else_branch=body)], "g", [], [])
+    assert [node.name for node in operators.foreign(graph)] == ["deep", "deep"]
+
+
+def test_allowed_operators_are_of_this_opset() -> None:
+    known = {schema.name for schema in onnx.defs.get_all_schemas_with_history() if schema.since_version <= onnx_graph.OPSET}
+    assert known >= operators.ALLOWED
+    for path in sorted(shipped_folders().glob("*/*.onnx")):
+        onnx_graph.check(onnx.load(path))
 
 
 @pytest.mark.parametrize(("size", "kernel", "stride", "pads"), [(112, 3, 2, (0, 1)), (7, 3, 1, (1, 1)), (28, 3, 2, (0, 1))])

