@@ -57,10 +57,11 @@ class ConvLstm(nn.Module):
         """Gates (N, T, 4·hidden, H, W) → h of every frame (N, T, hidden, H, W)."""
         state: State | None = None
         said = []
-        for frame in gates.unbind(1):
+        # Time lies among the channels meanwhile: taking a frame out and putting one back is then one node less each.
+        for frame in gates.flatten(1, 2).chunk(gates.shape[1], 1):
             state = self.step(frame, state)
             said.append(state[0])
-        return torch.stack(said, 1)
+        return torch.cat(said, 1).reshape(-1, gates.shape[1], self.hidden, *gates.shape[3:])
 
     def forward(self, clips: Tensor) -> Tensor:
         """(N, T, inputs, H, W) → h of every frame (N, T, hidden, H, W)."""
@@ -146,16 +147,18 @@ class AttentionLstm(ConvLstm):
         self.peephole_o = nn.Parameter(torch.empty(hidden, *size).normal_(0.0, 0.5))
 
     def step(self, gates: Tensor, state: State | None) -> State:
-        i, f, g, o = (gates if state is None else gates + self.h(state[0])).chunk(4, 1)
+        # i and f stay one tensor for as long as both are treated alike: fewer nodes, and an unrolled window has thousands.
+        both, g, o = (gates if state is None else gates + self.h(state[0])).split([2 * self.hidden, self.hidden, self.hidden], 1)
         if state is None:
-            c = i.sigmoid() * g.tanh()
+            c = both[:, : self.hidden].sigmoid() * g.tanh()
         else:
             before = state[1]
             if self.c is not None:
-                at_i, at_f = self.c(before).chunk(2, 1)
+                peeped = self.c(before)
             else:
-                at_i, at_f = (weight * before for weight in self.peephole.unbind(0))
-            c = (f + at_f).sigmoid() * before + (i + at_i).sigmoid() * g.tanh()
+                peeped = self.peephole.flatten(0, 1) * torch.cat([before, before], 1)
+            i, f = (both + peeped).sigmoid().chunk(2, 1)
+            c = f * before + i * g.tanh()
         return (o + self.peephole_o * c).sigmoid() * c.tanh(), c
 
 
@@ -175,6 +178,8 @@ class GuidedLstm(AttentionLstm):
 
     def guided(self, gates: Tensor, guides: dict[str, Tensor]) -> Tensor:
         """Gates (N, T, 4·hidden, H, W) and guides' h (N, T, hidden, H, W) by name → gates with the guides' part added."""
+        if gates.shape[1] == 1:
+            return gates
         for name, convolution in self.guides.items():
             states = guides[name]
             before = unfolded(convolution(folded(states[:, :-1])), states.shape[1] - 1)

@@ -40,6 +40,21 @@ def unfolded(frames: Tensor, length: int) -> Tensor:
     return frames.reshape(-1, length, *frames.shape[1:])
 
 
+def over_time(layer: nn.Conv3d, clips: Tensor) -> Tensor:
+    """Apply a 3D convolution to (N, T, C, H, W), as a 2D one over each frame with its neighbours' channels beside its own.
+
+    The same sums: time is padded with zero frames to its old length, its stride is 1. On ONNX Runtime's processor kernels a 2D convolution
+    does a third more per second than a 3D one (those of `facial_3dcnn_convlstm`, one thread: 52 against 38 GMAC/s).
+    """
+    depth, length = layer.kernel_size[0], clips.shape[1]
+    around = functional.pad(clips, (0, 0, 0, 0, 0, 0, depth // 2, depth // 2))
+    beside = torch.cat([around[:, k : k + length] for k in range(depth)], 2)
+    weight = layer.weight.transpose(1, 2).flatten(1, 2)
+    _, height, width = layer.kernel_size
+    strides = layer.stride[1], layer.stride[2]
+    return unfolded(functional.conv2d(folded(beside), weight, layer.bias, strides, (height // 2, width // 2)), length)
+
+
 class Gray(nn.Module):
     """RGB 0–255 (…, 3, H, W), any dtype → gray 0–1 (…, 1, H, W) in the dtype of the buffer."""
 

@@ -87,6 +87,13 @@ class Options(Strict):
         return labels
 
 
+def evened(gray: Tensor) -> Tensor:
+    """Gray levels 0–255 (N, 1, H, W) → mean 0, scaled by the picture's own deviation."""
+    centred = gray - gray.mean((2, 3), keepdim=True)
+    deviation = (centred * centred).mean((2, 3), keepdim=True).sqrt()
+    return centred / (deviation + FLOOR)
+
+
 class FerSmall(nn.Module):
     """uint8 RGB (N, 3, 64, 64) → probabilities (N, 8), features (N, 128). Module names are the checkpoint's keys."""
 
@@ -106,10 +113,7 @@ class FerSmall(nn.Module):
 
     def standardised(self, face: Tensor) -> Tensor:
         """RGB 0–255 (N, 3, H, W) → gray (N, 1, H, W), mean 0, scaled by its own deviation."""
-        gray = (face.to(self.luma.dtype) * self.luma).sum(1, keepdim=True)
-        centred = gray - gray.mean((2, 3), keepdim=True)
-        deviation = (centred * centred).mean((2, 3), keepdim=True).sqrt()
-        return centred / (deviation + FLOOR)
+        return evened((face.to(self.luma.dtype) * self.luma).sum(1, keepdim=True))
 
     def forward(self, face: Tensor) -> tuple[Tensor, Tensor]:
         maps = functional.relu(self.stem(self.standardised(face)))

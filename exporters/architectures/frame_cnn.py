@@ -61,7 +61,9 @@ class Options(Strict):
         if len(self.mean) not in (1, channels) or len(self.std) not in (1, channels):
             raise ValueError(f"mean {self.mean} and std {self.std} must have 1 or {channels} values for color {self.color!r}")
         if not self.widths or self.size % 2 ** len(self.widths):
-            raise ValueError(f"size {self.size} must be divisible by 2 once per stage, of which widths {self.widths} names {len(self.widths)}")
+            raise ValueError(
+                f"size {self.size} must be divisible by 2 as often as there are stages; widths {self.widths} make {len(self.widths)}"
+            )
         return self
 
 

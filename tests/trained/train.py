@@ -36,21 +36,30 @@ TEST_CLIPS = 200
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A network, its options, and how long it is trained: `steps` batches of 32 of `clips` clips."""
+    """A network, its options, and how long it is trained: `steps` batches of `batch`, drawn from `clips` clips."""
 
     architecture: str
     options: Mapping[str, object] = field(default_factory=dict)
-    steps: int = 400
-    clips: int = 1200
-    rate: float = 1e-3
+    steps: int = 300
+    batch: int = 16
+    clips: int = 800
+    rate: float = 2e-3
 
 
 RECIPES: Mapping[str, Recipe] = {
-    "facial": Recipe("facial_3dcnn_convlstm", {"labels": CLASSES, "widths": (8, 16, 16)}),
+    "facial": Recipe("facial_3dcnn_convlstm", {"labels": CLASSES, "widths": (4, 8, 8), "hidden": 8}),
     "facial-branch": Recipe(
-        "facial_3dcnn_convlstm", {"labels": CLASSES, "widths": (8, 16, 16), "fer_branch": True, "branch_widths": (8, 16, 32)}
+        "facial_3dcnn_convlstm",
+        {"labels": CLASSES, "widths": (4, 8, 8), "hidden": 8, "fer_branch": True, "branch_widths": (4, 8, 16)},
     ),
-    "lrcn": Recipe("lrcn", {"labels": CLASSES}),
+    "lrcn": Recipe("lrcn", {"labels": CLASSES, "width": 4, "features": 64, "hidden": 32}),
+    "gesture": Recipe("gesture_3dcnn_convlstm", {"labels": CLASSES, "width": 4, "hidden": 8}),
+    "overlap": Recipe("grayscale_overlap_cnn", {"labels": CLASSES, "width": 8, "hidden": 32}),
+    "enhanced": Recipe(
+        "enhanced_convlstm",
+        {"labels": CLASSES, "streams": ("rgb-convlstm", "flow-convlstm"), "widths": (4, 4, 8, 8), "groups": 4, "fully_connected": (32,)},
+    ),
+    "uran": Recipe("uran", {"size": 32, "frames": 8, "head": "labels", "labels": CLASSES}, steps=200, batch=8),
 }
 
 
@@ -104,7 +113,7 @@ def train(recipe: Recipe) -> Blueprint:
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, recipe.rate, total_steps=recipe.steps)
     order = torch.Generator().manual_seed(0)
     for _ in range(recipe.steps):
-        rows = torch.randint(0, recipe.clips, (32,), generator=order)
+        rows = torch.randint(0, recipe.clips, (recipe.batch,), generator=order)
         said: Mapping[str, Tensor] = dict(zip(part.outputs, part.module(*(values[rows] for values in inputs)), strict=False))
         if "probabilities" in said:
             loss = functional.nll_loss(said["probabilities"].clamp(min=1e-9).log(), label[rows])
