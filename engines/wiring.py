@@ -8,15 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from engines.manifest import Expression, Features, Graph, Landmarks, Manifest, Tensor
+from engines.manifest import CropSpec, Dtype, Expression, Features, Graph, Landmarks, Manifest, Tensor
 
 _PARTS = ({"full"}, {"frame"}, {"frame", "window"}, {"full", "frame", "window"})
 Tensors = Mapping[str, Tensor]
 
 
+_CUT: Mapping[tuple[str, str], tuple[Dtype, int]] = {
+    ("color", "pixels"): ("uint8", 3), ("color", "flow"): ("float32", 2),
+    ("depth", "pixels"): ("float32", 1), ("thermal", "pixels"): ("float32", 1),
+}  # fmt: skip
+"""What a crop of a modality and content is: its dtype and channels."""
+
+
 def fault(manifest: Manifest) -> str | None:
     """Return the first rule a manifest breaks, with the key and what is there instead; None: it fits together."""
     return next(_faults(manifest), None)
+
+
+def crop_fault(crops: Mapping[str, CropSpec], graph: Graph, frames: int | None = None) -> str | None:
+    """Return the first input of a graph that is not as its crop is cut, or None; `frames`: crops come stacked, as many in a window."""
+    return next(_cut(crops, graph, frames), None)
 
 
 def _faults(manifest: Manifest) -> Iterator[str]:
@@ -42,7 +54,10 @@ def _expression(manifest: Expression) -> Iterator[str]:
         return
     frame = graphs.get("frame")
     value = graphs.get("window") or frame or graphs["full"]
-    yield from _same("crops", manifest.crops, frame or graphs["full"])
+    whole = graphs.get("full")
+    for graph in (whole, frame):
+        if graph is not None:
+            yield from _same("crops", manifest.crops, graph)
     there = _outputs(value)
     for role, name in manifest.outputs.items():
         # Features are a frame's; all else is a window's value.
@@ -52,12 +67,47 @@ def _expression(manifest: Expression) -> Iterator[str]:
         elif role == "probabilities" and among[name].shape != (len(manifest.labels),):
             shape = among[name].shape
             yield f"outputs.probabilities: {name!r} has shape {shape} for {len(manifest.labels)} labels; it must be one number each"
-    if frame is not None and manifest.keyframes.features is not None and manifest.keyframes.features not in _outputs(frame):
-        yield _nowhere("keyframes.features", manifest.keyframes.features, _outputs(frame))
+    yield from _features(manifest, frame)
     if manifest.keyframes.file is not None and manifest.keyframes.file not in manifest.files:
         yield f"keyframes.file: {manifest.keyframes.file!r} has no sha256 in files; every file of the folder must be listed"
     if "window" in graphs and frame is not None:
         yield from _stacked(graphs["window"], _outputs(frame), frames)
+    if whole is not None:
+        yield from _cut(manifest.crops, whole, frames)
+    if frame is not None:
+        yield from _cut(manifest.crops, frame, None)
+
+
+def _features(manifest: Expression, frame: Graph | None) -> Iterator[str]:
+    name, model = manifest.keyframes.features, manifest.keyframes.model
+    if model is not None:
+        given = [need.output for need in manifest.requires if need.id == model]
+        if name not in given:
+            yield f"keyframes.features: is {name!r}, requires takes {_list(given)} of {model!r}; it must be the same output"
+    elif name is not None and frame is None:
+        yield f"keyframes.features: {name!r} would be a frame's, and there is no frame graph; keyframes.model names a model that gives it"
+    elif name is not None and frame is not None and name not in _outputs(frame):
+        yield _nowhere("keyframes.features", name, _outputs(frame))
+
+
+def _cut(crops: Mapping[str, CropSpec], graph: Graph, frames: int | None) -> Iterator[str]:
+    for tensor in graph.inputs:
+        crop = crops.get(tensor.name)
+        if crop is None:
+            continue
+        if crop.content == "flow" and frames is None:
+            yield (
+                f"crops.{tensor.name}: is optical flow, an input of {graph.file}, which runs on single samples as they come; the flow of a "
+                "stream's first sample is known with its second only: flow is for models with a full graph alone"
+            )
+            continue
+        if (crop.modality, crop.content) not in _CUT:
+            yield f"crops.{tensor.name}: there is no {crop.content} of {crop.modality}; it is made of color"
+            continue
+        dtype, channels = _CUT[crop.modality, crop.content]
+        wanted = (*(() if frames is None else (frames,)), channels, *crop.size)
+        if (tensor.dtype, tensor.shape) != (dtype, wanted):
+            yield f"crops.{tensor.name}: gives {dtype} {wanted}; {graph.file} takes {tensor.dtype} {tensor.shape}"
 
 
 def _stacked(window: Graph, frame: Tensors, frames: int) -> Iterator[str]:

@@ -51,8 +51,9 @@ ROWS: tuple[Row, ...] = (
     Row(f"{LEE}, Table V", "3D-CNN", "uran", {"attention": "none"}),
     Row(f"{LEE}, Table V", "3D-CNN, S.E.", "uran", {"attention": "encoder"}),
     Row(f"{LEE}, Table V", "3D-CNN, S.E., T.D. (URAN)", "uran"),
-    Row(f"{LEE}, Table VI", "2D-CNN", "mran", {"emotion_net": "2d", "attention": "none"}),
-    Row(f"{LEE}, Table VI", "3D-CNN", "mran", {"attention": "none"}),
+    # Depth and thermal guide the attention alone: without it the colour stream is all there is.
+    Row(f"{LEE}, Table VI", "2D-CNN", "mran", {"modalities": ("color",), "emotion_net": "2d", "attention": "none"}),
+    Row(f"{LEE}, Table VI", "3D-CNN", "mran", {"modalities": ("color",), "attention": "none"}),
     Row(f"{LEE}, Table VI", "3D-CNN, S.E.", "mran", {"attention": "encoder"}),
     Row(f"{LEE}, Table X", "URAN with labels, on AFEW", "uran", {"head": "labels"}),
 )

@@ -110,9 +110,14 @@ def torch_reference(part: Exported) -> Reference:
 
     def reference(inputs: Arrays) -> Arrays:
         arrays = [torch.from_numpy(np.asarray(inputs[tensor.name])) for tensor in part.inputs]
+        said = []
         with torch.no_grad():
-            outputs = module(*(array.double() if array.is_floating_point() else array for array in arrays))
-        values = outputs if isinstance(outputs, tuple) else (outputs,)
-        return {name: value.numpy() for name, value in zip((*part.outputs, *part.taps), values, strict=True)}
+            # A few rows at a time: the large networks' inner tensors in float64 fill gigabytes.
+            for start in range(0, len(arrays[0]), max(BATCHES)):
+                rows = [array[start : start + max(BATCHES)] for array in arrays]
+                outputs = module(*(row.double() if row.is_floating_point() else row for row in rows))
+                said.append(outputs if isinstance(outputs, tuple) else (outputs,))
+        values = [torch.cat(parts).numpy() for parts in zip(*said, strict=True)]
+        return dict(zip((*part.outputs, *part.taps), values, strict=True))
 
     return reference

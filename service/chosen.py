@@ -9,6 +9,7 @@ from engines.engine import EngineOptions
 from engines.manifest import Detector, Expression, Manifest
 from service.config import Config
 from service.models import Models, UnknownModel
+from service.settings import unusable
 
 
 def open_models(config: Config) -> Models:
@@ -25,7 +26,7 @@ def detector_of(models: Models, config: Config) -> Detector:
     """Return the manifest of the face finder chosen, the network chosen being of the right kind too.
 
     Raises:
-        UnknownModel: there is no such model, or it is of another kind.
+        UnknownModel: there is no such model, it is of another kind, or it needs what no source gives.
         EngineError: a model folder cannot be used.
     """
     detector, network = models.folder(config.model.detector).manifest, models.folder(config.model.id).manifest
@@ -33,6 +34,8 @@ def detector_of(models: Models, config: Config) -> Detector:
         raise UnknownModel(_other_kind(models, detector, "detector"))
     if not isinstance(network, Expression):
         raise UnknownModel(_other_kind(models, network, "expression"))
+    if (why := unusable(network)) is not None:
+        raise UnknownModel(why)
     return detector
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from engines.manifest import Expression, Manifest
 from service.analyze import Analyser
 from service.intake import Source
+from service.models import feature_graph
 from service.settings import Taken
 from service.tables import Advance
 
@@ -42,16 +43,18 @@ class Samples:
 
 
 def features_of(manifest: Manifest) -> str:
-    """Return the name of the model's per-frame feature output.
+    """Return the name of the model's per-frame feature output, or of that of the model its keyframes lean on.
 
     Raises:
         NoFeatures: it has none.
     """
-    if isinstance(manifest, Expression) and "frame" in manifest.graphs:
+    if isinstance(manifest, Expression) and ("frame" in manifest.graphs or manifest.keyframes.model is not None):
         name = manifest.keyframes.features or manifest.outputs.get("features")
         if name is not None:
             return name
-    raise NoFeatures(f"model {manifest.id!r} gives no features per frame: its manifest needs a frame graph and outputs.features")
+    raise NoFeatures(
+        f"model {manifest.id!r} gives no features per frame: its manifest needs a frame graph and outputs.features, or keyframes.model"
+    )
 
 
 def collect(
@@ -63,8 +66,9 @@ def collect(
         NoFeatures: the model has no features.
         SourceError: a clip cannot be read: a fit over the others would not be the one that was asked for.
     """
-    manifest = analyser.model.manifest
+    manifest, by = analyser.model.manifest, analyser.model.features
     output = features_of(manifest)
+    assert isinstance(manifest, Expression)
     samples = Samples()
     for index, clip in enumerate(clips):
         analysis = analyser.open(clip, _taker(samples, index, output, with_inputs))
@@ -80,8 +84,11 @@ def collect(
         "clip": np.array(samples.clip, np.int32),
         "clips": np.array([clip.name for clip in clips], np.str_),
         "model": np.array(manifest.id, np.str_),
-        "feature_model": np.array(manifest.files[manifest.graphs["frame"].file], np.str_),
+        "feature_model": np.array(feature_graph(manifest, by)[1], np.str_),
     }
+    if by is not None:
+        # The model's folder pins that other model by its manifest; by this a fit is known to be of the same.
+        arrays["feature_manifest"] = np.array(next(need.sha256 for need in manifest.requires if need.id == by.id), np.str_)
     for name, rows in samples.inputs.items():
         arrays["inputs" if len(samples.inputs) == 1 else f"inputs.{name}"] = np.stack(rows)
     return arrays
@@ -102,7 +109,8 @@ def _taker(samples: Samples, clip: int, output: str, with_inputs: bool) -> Calla
         samples.frame.append(taken.frame)
         samples.t_ns.append(taken.t_ns)
         samples.clip.append(clip)
-        samples.features.append(np.array(taken.outputs[output], np.float32).reshape(-1))
+        feature = taken.outputs[output] if taken.feature is None else taken.feature
+        samples.features.append(np.array(feature, np.float32).reshape(-1))
         if with_inputs:
             for name, crop in taken.inputs.items():
                 samples.inputs.setdefault(name, []).append(np.array(crop))

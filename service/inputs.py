@@ -5,14 +5,20 @@ Owns the data that passes between sessions, perception and rounds. Does not own 
 
 from __future__ import annotations
 
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, Protocol
+from typing import Literal, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from capture.frame import Bundle, SourceState
 from engines.engine import Arrays
-from engines.manifest import Expression
+from engines.manifest import CropSpec, Expression
 from service.events import Box, NoCallCode, SessionEvent
+
+T = TypeVar("T")
 
 
 class Keep(Enum):
@@ -61,6 +67,8 @@ class Failed:
 
 Result = Arrays | Failed
 """One row of a graph's outputs, without the batch axis."""
+Asking = Generator[Sequence[Request], Sequence[Result], T]
+"""A part of a session's work that asks for graph runs on its way to a T."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,4 +108,12 @@ class Perception(Protocol):
 
     def sample(self, bundle: Bundle, face: Detection, manifest: Expression) -> Arrays | NoCallCode:
         """Return the model's crops of a face by graph input name (no batch axis), or the quality gate that refused it."""
+        ...
+
+    def crops(self, bundle: Bundle, face: Detection, specs: Mapping[str, CropSpec]) -> Arrays:
+        """Return crops of a face by name, without gates; for one of content `flow`, the pixels that its flow is made of."""
+        ...
+
+    def flow(self, before: NDArray[np.generic], after: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Return the optical flow `(2, H, W)` in pixels between two crops of one track, one sample after the other."""
         ...

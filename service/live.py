@@ -18,7 +18,7 @@ from typing import Protocol
 
 from capture.image import ImageBroken
 from engines.engine import Engine, EngineError
-from engines.manifest import Expression, Manifest
+from engines.manifest import Manifest
 from service.events import Event, Rejected, SessionEvent
 from service.feed import Arrival, Feed, FeedOptions
 from service.inputs import Change, GraphKey, Keep, Perception, Step
@@ -27,7 +27,7 @@ from service.models import Model
 from service.pressure import Pressure
 from service.rounds import Batcher, settle
 from service.session import Session
-from service.settings import SessionOptions
+from service.settings import SessionOptions, unusable
 
 log = logging.getLogger("mien.live")
 CLIP_SHARE = 0.5
@@ -184,8 +184,8 @@ class LiveLoop:
             return
         if change.model is not None and not known:
             manifest = self.models.manifest(change.model)
-            if not isinstance(manifest, Expression):
-                raise ValueError(f"model {change.model!r} is a {manifest.kind}; a session needs one of kind expression")
+            if (why := unusable(manifest)) is not None:
+                raise ValueError(why)
             feed.publish(Output(Loading(change.model)))
         # In the order they were asked for: a later Change waits behind a model that is loading.
         with self._lock:

@@ -16,9 +16,10 @@ from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
 
+from engines import wiring
 from engines.engine import Engine, EngineOptions
 from engines.folder import MANIFEST, Folder, FolderError, open_folder, read_manifest
-from engines.manifest import Expression, Manifest, Part
+from engines.manifest import Expression, Features, Graph, Manifest, Part
 from engines.open import open_engine
 from service.batch_size import measure_batch
 from service.events import ModelName
@@ -36,13 +37,14 @@ class UnknownModel(ValueError):
 @dataclass(frozen=True, slots=True)
 class Model:
     """A loaded model as sessions see it. `backend`: what really runs it; `itq`: its fitted quantisation, None without;
-    `notes`: what a user should know of how it runs."""
+    `notes`: what a user should know of how it runs; `features`: the model that `keyframes.model` names, loaded too."""
 
     manifest: Manifest
     name: ModelName
     backend: str
     itq: Itq | None
     notes: tuple[str, ...]
+    features: Features | None = None
 
 
 @dataclass(slots=True)
@@ -117,11 +119,7 @@ class Models:
         if (loaded := self._loaded.get(id)) is not None:
             return loaded
         with self._loading:
-            if id not in self._loaded:
-                folder = self._open(id)
-                self._loaded[id] = self._load(folder)
-                self._folders[id] = folder.without_graphs()
-            return self._loaded[id]
+            return self._load_once(id)
 
     def close(self) -> None:
         """Release every engine."""
@@ -147,6 +145,13 @@ class Models:
             raise FolderError(f"{path / MANIFEST}: its id was {manifest.id!r} and is {folder.manifest.id!r} now; start again to use it")
         return folder
 
+    def _load_once(self, id: str) -> Model:
+        if id not in self._loaded:
+            folder = self._open(id)
+            self._loaded[id] = self._load(folder)
+            self._folders[id] = folder.without_graphs()
+        return self._loaded[id]
+
     def _load(self, folder: Folder) -> Model:
         manifest = folder.manifest
         if manifest.weights.kind == "random" and not self._allow_random:
@@ -155,7 +160,8 @@ class Models:
                 "all the same with --allow-random-weights"
             )
         self._check_requirements(folder)
-        itq, notes = _itq(folder)
+        features = self._features(folder)
+        itq, notes = _itq(folder, features)
         opened: dict[Part, Engine] = {}
         sizes: dict[Part, int] = {}
         try:
@@ -172,7 +178,27 @@ class Models:
             self.max_batch[manifest.id, part] = sizes[part]
             self.engines[manifest.id, part] = engine
         name = ModelName(manifest.id, folder.sha256[:12])
-        return Model(manifest, name, next(iter(opened.values())).info.backend, itq, notes)
+        return Model(manifest, name, next(iter(opened.values())).info.backend, itq, notes, features)
+
+    def _features(self, folder: Folder) -> Features | None:
+        """Return the model that a folder's keyframes lean on, loaded."""
+        manifest = folder.manifest
+        if not isinstance(manifest, Expression) or manifest.keyframes.model is None:
+            return None
+        where, keyframes = f"{folder.path / MANIFEST}: keyframes.model {manifest.keyframes.model!r}", manifest.keyframes
+        other = self.manifest(manifest.keyframes.model)
+        if not isinstance(other, Features):
+            raise FolderError(f"{where} is of kind {other.kind}; it must be one of kind features")
+        if other.output != keyframes.features:
+            raise FolderError(f"{where} gives features as {other.output!r}, keyframes.features is {keyframes.features!r}; they must agree")
+        if (broken := wiring.crop_fault(other.crops, other.graphs["full"])) is not None:
+            raise FolderError(f"{where}: {broken}; export it again")
+        if other_than_color := sorted({crop.modality for crop in other.crops.values()} - {"color"}):
+            raise FolderError(
+                f"{where} looks at {', '.join(other_than_color)}; keyframes are chosen by color pictures: take a model of these"
+            )
+        self._load_once(other.id)
+        return other
 
     def _check_requirements(self, folder: Folder) -> None:
         for need in folder.manifest.requires:
@@ -196,11 +222,11 @@ def _parts(folder: Folder) -> tuple[Part, ...]:
     return ("full",)
 
 
-def _itq(folder: Folder) -> tuple[Itq | None, tuple[str, ...]]:
+def _itq(folder: Folder, features: Features | None) -> tuple[Itq | None, tuple[str, ...]]:
     manifest = folder.manifest
     if not isinstance(manifest, Expression) or manifest.keyframes.selector != "itq":
         return None, ()
-    graph, file = manifest.graphs["frame"], manifest.keyframes.file
+    file, (graph, sha256) = manifest.keyframes.file, feature_graph(manifest, features)
     (width,) = (math.prod(tensor.shape) for tensor in graph.outputs if tensor.name == manifest.keyframes.features)
     if file is None:
         return None, (f"{manifest.id} wants itq keyframes but no quantisation was fitted: keyframes are uniform; mien-export itq fits one",)
@@ -208,9 +234,20 @@ def _itq(folder: Folder) -> tuple[Itq | None, tuple[str, ...]]:
         itq = Itq.load(folder.read(file))
     except _UNREADABLE as error:
         raise FolderError(f"{folder.path / file}: is no fitted quantisation: {error}; fit it again with mien-export itq") from None
-    if itq.feature_model != manifest.files[graph.file] or itq.mean.shape != (width,):
-        raise FolderError(f"{folder.path / file}: was fitted on the features of another {graph.file}; fit it again with mien-export itq")
+    if itq.feature_model != sha256 or itq.mean.shape != (width,):
+        other = graph.file if features is None else f"{graph.file} of {features.id}"
+        raise FolderError(f"{folder.path / file}: was fitted on the features of another {other}; fit it again with mien-export itq")
     return itq, ()
+
+
+def feature_graph(manifest: Expression, features: Features | None) -> tuple[Graph, str]:
+    """Return the graph that gives a model's per-sample features, and its file's sha256; `features`: the model of `keyframes.model`.
+
+    Raises:
+        KeyError: there is no such model, and no frame graph.
+    """
+    of, graph = (manifest, manifest.graphs["frame"]) if features is None else (features, features.graphs["full"])
+    return graph, of.files[graph.file]
 
 
 def _find(dirs: Sequence[Path], shipped: Path) -> _Found:

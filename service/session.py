@@ -1,26 +1,25 @@
 """One stream of frames and what it says: the pure core.
 
 Owns the order of things inside a session: clock, detection, tracks, sampling, buffers, due frames, windows, events; and
-what happens at a Change and at the end. Does not own a thread, a queue, a clock reading, a graph or a pixel: it asks
-for graph runs by `Step.requests` and is handed their results. See SEMANTICS.md, which it follows to the letter.
+what happens at a Change and at the end. Does not own what a sample is (`admission.py`), a thread, a queue, a clock reading,
+a graph or a pixel: it asks for graph runs by `Step.requests` and is handed their results. See SEMANTICS.md, which it follows to the letter.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from capture.frame import Bundle, SourceState
 from capture.image import ImageBroken
-from engines.engine import Arrays
+from service.admission import admit, is_sampled
 from service.clock import SessionClock
 from service.events import ClipPrediction, Event, FaceEvent, NoCall, NoCallCode, Prediction, Rejected, SessionEvent, SourceEvent, Sync
-from service.inputs import Change, Failed, Input, Perception, Request, Result, Step
+from service.inputs import Asking, Change, Failed, Input, Perception, Request, Result, Step
 from service.models import Model
 from service.perception.track import Track, Tracker, keep
-from service.settings import SessionOptions, Settings, Taken
+from service.settings import SessionOptions, Settings
 from service.windows import value as values
 from service.windows.buffer import Buffer
 from service.windows.record import Record
@@ -28,10 +27,6 @@ from service.windows.sampling import Sampler
 from service.windows.trace import Trace, track_mean
 from service.windows.value import Value
 from service.windows.window import Window, choose, of_clip
-
-T = TypeVar("T")
-Asking = Generator[Sequence[Request], Sequence[Result], T]
-"""A part of a session's work that asks for graph runs on its way to a T."""
 
 
 class Session:
@@ -108,10 +103,11 @@ class Session:
         if self.settings.model is not before.model:
             self._trace = self._new_trace()
             for record in (*self._records.values(), *self._ended.values()):
-                record.clear(self._capacity())
+                record.clear(self._buffer())
 
-    def _capacity(self) -> int | None:
-        return None if self._only_at_end else self.settings.manifest.window.buffer
+    def _buffer(self) -> Buffer:
+        window = self.settings.manifest.window
+        return Buffer(None if self._only_at_end else window.buffer, window.frames)
 
     def _reset(self) -> None:
         self._end(self._tracker.reset())
@@ -151,11 +147,11 @@ class Session:
         sampled = self._sampler.admit(bundle.t_ns)
         self._sampled += sampled
         due = sampled and not self._only_at_end and self._sampled % self.settings.hop == 0
-        refused = (yield from self._sample(bundle, tracks)) if sampled else {}
+        refused = (yield from self._admit(bundle, tracks)) if sampled else {}
         told = (yield from self._predict(bundle, tracks, refused)) if due else {}
         faces = []
         for track in tracks:
-            in_buffer = sampled and track.matched and track.number not in refused
+            in_buffer = sampled and is_sampled(track, self.settings) and track.number not in refused
             code = self._no_call(track, due, refused.get(track.number), told.get(track.number))
             faces.append(self._report(track, in_buffer, code, told.get(track.number)))
         settings, no_face = self.settings, due and not tracks
@@ -171,35 +167,14 @@ class Session:
         for track in tracks:
             record = self._records.get(track.number)
             if record is None:
-                record = self._records[track.number] = Record(Buffer(self._capacity()), number, number)
+                record = self._records[track.number] = Record(self._buffer(), number, number)
             record.confirmed = track.confirmed
             if track.matched:
                 record.last = number
 
-    def _sample(self, bundle: Bundle, tracks: Sequence[Track]) -> Asking[dict[int, NoCallCode]]:
-        """Put a sample of each matched track into its buffer; return why not, for those whose sample did not enter."""
-        refused: dict[int, NoCallCode] = {}
-        crops: dict[int, Arrays] = {}
-        for track in tracks:
-            if track.matched:
-                crop = self._perception.sample(bundle, track.face, self.settings.manifest)
-                if isinstance(crop, str):
-                    refused[track.number] = crop
-                else:
-                    crops[track.number] = crop
-        results: Sequence[Result] = list(crops.values())
-        if "frame" in self.settings.manifest.graphs and crops:
-            results = yield [Request((self.settings.manifest.id, "frame"), crop) for crop in crops.values()]
-        for number, result in zip(crops, results, strict=True):
-            if isinstance(result, Failed):
-                refused[number] = "backend-lost"
-            elif not all(np.isfinite(array).all() for array in result.values()):
-                refused[number] = "not-finite"
-            else:
-                self._records[number].admit(bundle.number, bundle.t_ns, result, self.settings)
-                if self.options.on_sample is not None:
-                    self.options.on_sample(Taken(number, bundle.number, bundle.t_ns, crops[number], result))
-        return refused
+    def _admit(self, bundle: Bundle, tracks: Sequence[Track]) -> Asking[dict[int, NoCallCode]]:
+        """Put the frame's samples into the buffers; return why not, for those whose sample did not enter."""
+        return admit(bundle, tracks, self._records, self.settings, self._perception, self.options.on_sample)
 
     def _predict(
         self, bundle: Bundle, tracks: Sequence[Track], refused: Mapping[int, NoCallCode]

@@ -9,21 +9,29 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from engines.engine import Arrays
-from engines.manifest import Expression
+from engines.manifest import Expression, Features, Manifest
 from service.inputs import Change, Keep
 from service.models import Model
+
+GIVEN = frozenset({"color"})
+"""Modalities that sources give."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Taken:
-    """A sample that entered a buffer: its crops by graph input name and its per-frame outputs, no batch axis."""
+    """A sample for a buffer: its crops by graph input name and its per-frame outputs (the crops again where no graph runs per frame),
+    no batch axis; `feature`: what keyframes are chosen by. A flow input has the pixels here that its flow is made of."""
 
     track: int
     frame: int
     t_ns: int
     inputs: Arrays
     outputs: Arrays
+    feature: NDArray[np.generic] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +65,12 @@ class Settings:
         """Complete given settings from the model's manifest.
 
         Raises:
-            ValueError: a value is out of range, or the model is not of kind expression.
+            ValueError: a value is out of range, or no session can use the model.
         """
         manifest = model.manifest
-        if not isinstance(manifest, Expression):
-            raise ValueError(f"model {manifest.id!r} is a {manifest.kind}; a session needs one of kind expression")
+        if (why := unusable(manifest)) is not None:
+            raise ValueError(why)
+        assert isinstance(manifest, Expression)
         window = manifest.window
         hop = window.hop if hop is None else hop
         period = window.period_ms if isinstance(period_ms, Keep) else period_ms
@@ -109,3 +118,31 @@ class Settings:
             return [tensor.name for tensor in self.manifest.graphs[part].inputs]
         outputs = self.manifest.outputs
         return [outputs[role] for role in ("probabilities", "valence", "arousal") if role in outputs]
+
+    @property
+    def moving(self) -> list[str]:
+        """Names of the graph inputs that are optical flow."""
+        return [name for name, crop in self.manifest.crops.items() if crop.content == "flow"]
+
+    @property
+    def holds(self) -> bool:
+        """Whether a face that is lost for a moment is sampled on at its last box: no crop shows the face alone, and in a gesture the
+        hands may cover it."""
+        return all(crop.kind != "face" for crop in self.manifest.crops.values())
+
+    def features(self, collecting: bool) -> Features | None:
+        """Return the model whose features of each sample are wanted: to choose keyframes by, or to fit on (`collecting`)."""
+        keyframes = self.manifest.keyframes
+        used = collecting or keyframes.selector == "kmeans" or self.model.itq is not None
+        return self.model.features if used else None
+
+
+def unusable(manifest: Manifest) -> str | None:
+    """Return why no session can use a model: its kind, or a modality that no source gives; None: one can."""
+    if not isinstance(manifest, Expression):
+        return f"model {manifest.id!r} is a {manifest.kind}; a session needs one of kind expression"
+    needs = sorted({crop.modality for crop in manifest.crops.values()})
+    if set(needs) <= GIVEN:
+        return None
+    given = " and ".join(sorted(GIVEN))
+    return f"model {manifest.id!r} needs {', '.join(needs)} pictures and sources give {given} only; choose a model of {given} alone"

@@ -53,10 +53,13 @@ class TableReport:
     def end(self, source: Source, outcome: Tally | Failure) -> None:
         """Print the input's tables; of a failed one nothing, its error has been said."""
         if isinstance(outcome, Tally):
-            faces = f"{outcome.decoded} frames, {outcome.with_face} with a face"
-            print_table(self._out, _COLUMNS, self._rows, f"{shown(source.name)}: {faces}")
+            faces = f"{shown(source.name)}: {outcome.decoded} frames, {outcome.with_face} with a face"
+            # A model of clip scope says nothing on the way.
+            at_end_only = bool(self._clip) and not self._rows
+            if not at_end_only:
+                print_table(self._out, _COLUMNS, self._rows, faces)
             if self._clip:
-                print_table(self._out, _CLIP_COLUMNS, self._clip, f"{shown(source.name)}: the whole")
+                print_table(self._out, _CLIP_COLUMNS, self._clip, faces if at_end_only else f"{shown(source.name)}: the whole")
         self._rows, self._clip = [], []
 
     def close(self) -> None:

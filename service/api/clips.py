@@ -30,6 +30,7 @@ from service.clips.result import MEDIA_TYPES
 from service.clips.store import Clip, ClipOptions
 from service.intake import is_image
 from service.models import UnknownModel
+from service.settings import unusable
 
 router = APIRouter()
 MAX_WAIT_S = 120.0
@@ -187,11 +188,13 @@ def _options(service: Service, text: str | None) -> tuple[ClipOptions, str]:
         raise ClipRefused("invalid-parameter", f"options: {explained(error)}"[:400]) from None
     session, id = service.config.session, given.model or service.config.model.id
     try:
-        kind = service.models.manifest(id).kind
+        manifest = service.models.manifest(id)
     except UnknownModel as error:
         raise ClipRefused("unknown-model", f"{error}"[:400]) from None
-    if kind != "expression":
-        raise ClipRefused("unknown-model", f"Model {id!r} is of kind {kind}; one of kind expression is needed.")
+    if manifest.kind != "expression":
+        raise ClipRefused("unknown-model", f"Model {id!r} is of kind {manifest.kind}; one of kind expression is needed.")
+    if (why := unusable(manifest)) is not None:
+        raise ClipRefused("invalid-parameter", f"options: model: {why}"[:400])
     hop = session.hop if given.hop is None and id == service.config.model.id else given.hop
     return ClipOptions(id, given.faces or session.faces, hop, given.allow_partial), given.model_dump_json()
 

@@ -9,6 +9,7 @@ centre is i + 0.5.
   Beyond the picture's edge the last pixels repeat: with black there, more labels change (docs/quality.md).
 - `upper-body`: three box widths wide and from 0.5 box heights above the box to 3 below it, widened or heightened around
   its centre to the size's proportions, upright, black beyond the edge. `scale` does not apply.
+  Of a face that coasts it is cut at the last box (`admission.py`): hands before the face do not end a gesture.
 - `full`: the whole picture, stretched to `size` without regard to proportions, as the gesture papers feed it.
   Source: Ly et al. 2019, section 4 ("resized into n × 128 × 128 × 3").
 """
@@ -66,6 +67,25 @@ def region(face: Detection, spec: CropSpec) -> Region:
     unit = spec.scale * max(width, height) / min(spec.size)
     angle = roll(face) if spec.align == "eyes" else 0.0
     return Region((x0 + x1) / 2, (y0 + y1) / 2, unit * spec.size[1], unit * spec.size[0], angle)
+
+
+def inside(face: Detection, spec: CropSpec, size: tuple[int, int]) -> tuple[slice, slice]:
+    """Return the rows and columns of a crop that show a picture of `size` (h, w) and not what is put beyond its edge.
+
+    Only an `upper-body` crop has such; every crop has at least one row and column.
+    """
+    height, width = spec.size
+    if spec.kind != "upper-body":
+        return slice(0, height), slice(0, width)
+    area = region(face, spec)
+    return _shown(area.y, area.height, size[0], height), _shown(area.x, area.width, size[1], width)
+
+
+def _shown(centre: float, length: float, picture: int, crop: int) -> slice:
+    unit, start = length / crop, centre - length / 2
+    first = min(max(math.ceil(-start / unit), 0), crop - 1)
+    last = min(max(math.floor((picture - start) / unit), first + 1), crop)
+    return slice(first, last)
 
 
 def roll(face: Detection) -> float:

@@ -1,7 +1,7 @@
 """Perception of pictures: a face finder, crops and gates, bound together for one detector.
 
 Owns the lookup of finders and the order finder → gates → crops. Does not own any finder (`faces/<decoder>.py`), the cutting
-(`crop.py`), the gates (`quality.py`) or tracks (`track.py`). Without state, so that sessions may share it.
+(`crop.py`), the gates (`quality.py`), optical flow (`flow.py`) or tracks (`track.py`). Without state, so that sessions may share it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from engines.manifest import CropSpec, Detector, Expression
 from service.events import NoCallCode
 from service.inputs import Detection, GraphKey, Perception, Request
 from service.perception import faces
-from service.perception.crop import cut
+from service.perception import flow as optical
+from service.perception.crop import cut, inside
 from service.perception.quality import crop_gate, size_gate
 
 
@@ -74,14 +75,33 @@ class PixelPerception:
     def sample(self, bundle: Bundle, face: Detection, manifest: Expression) -> Arrays | NoCallCode:
         """Return the `(3, H, W)` uint8 crops of a face by graph input, or the first gate that refuses it.
 
-        The gates look at the first face crop, or at the first of all.
+        The gates look at the first face crop, or at the first of all, as far as it shows the picture.
         """
         refused = size_gate(face.box, manifest.gates)
         if refused is not None:
             return refused
+        crops, judged = self.crops(bundle, face, manifest.crops), _judged(manifest.crops)
+        rows, columns = inside(face, manifest.crops[judged], _picture(bundle).shape[:2])
+        return crop_gate(np.asarray(crops[judged], np.uint8)[:, rows, columns], manifest.gates) or crops
+
+    def crops(self, bundle: Bundle, face: Detection, specs: Mapping[str, CropSpec]) -> Arrays:
+        """Return the `(3, H, W)` uint8 crops of a face by name; for one of content `flow`, the pixels its flow is made of.
+
+        Raises:
+            PictureError: a crop of another modality than colour is asked for.
+        """
         picture = _picture(bundle)
-        crops = {name: _crop(picture, face, spec, name) for name, spec in manifest.crops.items()}
-        return crop_gate(crops[_judged(manifest.crops)], manifest.gates) or crops
+        # Pixels and their flow are of one region: it is cut once.
+        regions = {name: spec.model_copy(update={"content": "pixels"}) for name, spec in specs.items()}
+        done: dict[CropSpec, NDArray[np.uint8]] = {}
+        for name, spec in regions.items():
+            if spec not in done:
+                done[spec] = _crop(picture, face, spec, name)
+        return {name: done[spec] for name, spec in regions.items()}
+
+    def flow(self, before: NDArray[np.generic], after: NDArray[np.generic]) -> NDArray[np.float32]:
+        """Return the optical flow `(2, H, W)`, x then y in pixels, from one uint8 RGB crop to the next (`flow.py`)."""
+        return optical.flow(np.asarray(before, np.uint8), np.asarray(after, np.uint8))
 
 
 def create(detector: Detector) -> Perception:

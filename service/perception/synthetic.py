@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from capture.frame import Bundle
 from engines.engine import Arrays
-from engines.manifest import SCHEMA, Detector, Expression
+from engines.manifest import SCHEMA, CropSpec, Detector, Expression
 from service.events import Box, NoCallCode
 from service.inputs import Detection, Request
 
@@ -96,12 +96,26 @@ class SyntheticPerception:
         Raises:
             ValueError: no row, or more than one, has this box.
         """
+        return GATES[int(self._row(bundle, face)[_GATE])] or self.crops(bundle, face, manifest.crops)
+
+    def crops(self, bundle: Bundle, face: Detection, specs: Mapping[str, CropSpec]) -> Arrays:
+        """Return the identity of the table's face with this box, under each name.
+
+        Raises:
+            ValueError: no row, or more than one, has this box.
+        """
+        return dict.fromkeys(specs, self._row(bundle, face)[_IDENTITY:])
+
+    def flow(self, before: NDArray[np.generic], after: NDArray[np.generic]) -> Floats:
+        """Return how the identity's first two numbers changed, float32 (2,): what moves where there are no pixels."""
+        return np.asarray(after[:2], np.float32) - np.asarray(before[:2], np.float32)
+
+    def _row(self, bundle: Bundle, face: Detection) -> Floats:
         rows = self._table(bundle)
         found = np.flatnonzero((rows[:, :_SCORE] == np.array(face.box, np.float32)).all(axis=1))
         if len(found) != 1:
             raise ValueError(f"{len(found)} rows of the table of bundle {bundle.number} have the box {face.box}; one must")
-        row = rows[found[0]]
-        return GATES[int(row[_GATE])] or dict.fromkeys(manifest.crops, row[_IDENTITY:])
+        return np.asarray(rows[found[0]], np.float32)
 
     def _table(self, bundle: Bundle) -> Floats:
         frame = bundle.frame("color")

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engines.engine import Arrays
-from service.settings import Settings
+from service.inputs import Perception
+from service.settings import Settings, Taken
 from service.windows import value as values
-from service.windows.buffer import Buffer
+from service.windows.buffer import Arrival, Buffer
 from service.windows.value import Value
 
 
@@ -28,19 +28,19 @@ class Record:
     total: Value | None = None
     windows: int = 0
 
-    def clear(self, capacity: int | None) -> None:
-        """Forget all samples and opinions: the model has changed."""
-        self.buffer = Buffer(capacity)
+    def clear(self, buffer: Buffer) -> None:
+        """Forget all samples and opinions: the model has changed, and `buffer` is its empty one."""
+        self.buffer = buffer
         self.previous = self.total = None
         self.windows = 0
 
-    def admit(self, frame: int, t_ns: int, outputs: Arrays, settings: Settings) -> None:
+    def admit(self, taken: Taken, settings: Settings, perception: Perception) -> None:
         """Put one sample's per-frame values into the buffer."""
+        moving = {name: taken.inputs[name] for name in settings.moving}
         # Copies: a row is a view into its batch, and one cached view would keep the whole batch alive.
-        kept = {name: np.array(outputs[name]) for name in settings.kept}
-        features = settings.manifest.keyframes.features
-        feature = None if features is None else outputs[features]
-        if self.buffer.add(frame, t_ns, kept, settings.gap_ns, settings.model.itq, feature):
+        kept = {name: np.array(taken.outputs[name]) for name in settings.kept if name not in moving}
+        arrival = Arrival(taken.frame, taken.t_ns, kept, moving, taken.feature)
+        if self.buffer.add(arrival, settings.gap_ns, settings.model.itq, perception):
             self.previous = None
 
     def say(self, value: Value, settings: Settings, ends: bool) -> Value:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from engines.manifest import CropSpec
 from service.inputs import Detection
-from service.perception.crop import cut, region, roll
+from service.perception.crop import cut, inside, region, roll
 
 FACE = CropSpec(size=(64, 64))
 eighths = st.integers(-80, 80).map(lambda n: n / 8)
@@ -115,3 +115,19 @@ def test_any_picture_makes_a_contiguous_crop_and_the_same_twice(kind: str, size:
     assert crop.dtype == np.uint8
     assert crop.flags.c_contiguous
     assert crop.tobytes() == cut(image.copy(), found, spec).tobytes()
+
+
+@pytest.mark.parametrize("box", [(60, 40, 100, 80), (-10, 0, 60, 70), (150, 100, 239, 180), (100, 100, 110, 110)])
+def test_what_lies_beyond_the_edge_is_known(box: tuple[float, float, float, float]) -> None:
+    white = np.full((200, 240, 3), 255, np.uint8)
+    spec, face = CropSpec(kind="upper-body", size=(64, 48)), Detection(box, 1.0, {})
+    crop = cut(white, face, spec)
+    rows, columns = inside(face, spec, (200, 240))
+    assert (crop[:, rows, columns] >= 250).mean() > 0.95  # but for blended edges
+    outside = np.ones((64, 48), bool)
+    outside[max(rows.start - 1, 0) : rows.stop + 1, max(columns.start - 1, 0) : columns.stop + 1] = False
+    assert not crop[:, outside].any()
+
+
+def test_a_face_crop_shows_the_picture_everywhere() -> None:
+    assert inside(Detection((-20, -20, 40, 40), 1.0, {}), CropSpec(size=(8, 9)), (200, 240)) == (slice(0, 8), slice(0, 9))

@@ -101,6 +101,16 @@ def test_gates_look_at_the_face_whatever_the_order_of_inputs() -> None:
     assert create(detector()).sample(bundle(image), FACE, model) == "blurred"
 
 
+def test_black_beyond_the_edge_is_not_darkness() -> None:
+    body = expression(body={"kind": "upper-body", "size": [64, 64]})
+    close = Detection((0, 0, 240, 200), 0.9, {})
+    squares = np.random.default_rng(1).integers(0, 44, (10, 12, 3), np.uint8)
+    scene = bundle(np.kron(squares, np.ones((20, 20, 1), np.uint8)))
+    sample = create(detector()).sample(scene, close, body)
+    assert not isinstance(sample, str)
+    assert sample["body"].mean() < body.gates.min_luma
+
+
 def test_a_bundle_without_a_colour_picture_is_an_error_that_says_so() -> None:
     perception = create(detector())
     with pytest.raises(PictureError, match=r"bundle 7 has no colour frame but depth of 'desk'"):

@@ -1,7 +1,7 @@
 // The page's charts, drawn by Chart.js (served from the package that ships it). Owns how they look in each theme.
 
 import { colourOf, themed } from "./palette.js";
-import { clock, percent, plain, signed } from "./words.js";
+import { AFFECT, clock, percent, plain, signed } from "./words.js";
 
 const { Chart } = window;
 const FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'DejaVu Sans', sans-serif";
@@ -77,6 +77,12 @@ export class Distribution {
         chart.options.scales.y.ticks.color = themed("--ink");
       },
     );
+  }
+
+  /** Take no room, its heading included, where a model has no labels. */
+  offer(yes) {
+    const box = this.chart.canvas.parentElement;
+    box.hidden = box.previousElementSibling.hidden = !yes;
   }
 
   /** @param {string[]} labels  in the model's order @param {Map<string, number> | null} scores */
@@ -170,12 +176,17 @@ export class Circumplex {
     this.chart.update();
   }
 
-  /** @param {{x: number, y: number}[]} trail  oldest first; the last is now @param {string | null} label */
+  /**
+   * @param {{x?: number, y?: number}[]} trail  oldest first; the last is now; one of the two alone is a line, not a point
+   * @param {string | null} label
+   */
   show(trail, label) {
     const [now, before] = this.chart.data.datasets;
-    now.data = trail.slice(-1);
+    const last = trail.at(-1);
+    const whole = !last || (last.x !== undefined && last.y !== undefined);
+    now.data = whole ? trail.slice(-1) : [];
     now.pointBackgroundColor = label ? colourOf(label) : themed("--accent");
-    before.data = trail;
+    before.data = whole ? trail : [-1, 1].map((end) => ({ x: last.x ?? end, y: last.y ?? end }));
     this.square();
     this.chart.update();
   }
@@ -189,7 +200,7 @@ function roomiest(px, py, width, taken) {
   return places.find((place) => !covers(place)) ?? places[0];
 }
 
-/** Shares of all classes over time, stacked. */
+/** Shares of all classes over time, stacked; of a model without classes, valence and arousal as lines. */
 export class Timeline {
   /**
    * @param {HTMLCanvasElement} canvas
@@ -197,6 +208,8 @@ export class Timeline {
    */
   constructor(canvas, { ticks, picked, stepSize }) {
     this.cursor = null;
+    this.shares = true;
+    const said = (value) => (this.shares ? percent(value) : signed(value));
     const cursor = {
       id: "cursor",
       afterDatasetsDraw: (chart) => {
@@ -211,14 +224,14 @@ export class Timeline {
     };
     const scales = {
       x: linear({ grid: { display: false }, ticks: { maxRotation: 0, autoSkipPadding: 18, callback: (value) => ticks(value), ...(stepSize ? { stepSize } : {}) } }),
-      y: linear({ min: 0, max: 1, stacked: true, ticks: { stepSize: 0.5, callback: (value) => percent(value) } }),
+      y: linear({ min: 0, max: 1, stacked: true, ticks: { stepSize: 0.5, callback: said } }),
     };
     const tooltip = {
       mode: "index",
       intersect: false,
       itemSort: (a, b) => b.raw.y - a.raw.y,
-      filter: (item) => item.raw.y >= 0.05,
-      callbacks: { title: (items) => (items.length ? ticks(items[0].raw.x) : ""), label: ({ dataset, raw }) => ` ${dataset.label} ${percent(raw.y)}` },
+      filter: (item) => !this.shares || item.raw.y >= 0.05,
+      callbacks: { title: (items) => (items.length ? ticks(items[0].raw.x) : ""), label: ({ dataset, raw }) => ` ${dataset.label} ${said(raw.y)}` },
     };
     const onClick = (event, _, chart) => picked?.(chart.scales.x.getValueForPixel(event.x));
     this.chart = dressed(
@@ -233,22 +246,24 @@ export class Timeline {
   }
 
   /**
-   * @param {string[]} labels
+   * @param {string[]} labels  none: the shares are valence and arousal, NaN where the model does not give one
    * @param {{x: number, shares: number[] | null}[]} points  in time order; null where there was no label
    * @param {[number, number]} range  seconds
    */
   show(labels, points, range) {
     const { chart } = this;
+    const shares = (this.shares = labels.length > 0);
     Object.assign(chart.options.scales.x, { min: range[0], max: range[1] });
-    chart.data.datasets = labels.map((label, index) => ({
+    Object.assign(chart.options.scales.y, { min: shares ? 0 : -1, stacked: shares });
+    chart.data.datasets = (shares ? labels : AFFECT).map((label, index) => ({
       label: plain(label),
-      data: points.map(({ x, shares }) => ({ x, y: shares ? shares[index] : NaN })),
+      data: points.map(({ x, shares: values }) => ({ x, y: values ? values[index] : NaN })),
       backgroundColor: colourOf(label),
       borderColor: colourOf(label),
-      borderWidth: 0,
+      borderWidth: shares ? 0 : 2,
       pointRadius: 0,
-      fill: index === 0 ? "origin" : "-1",
-      stack: "all",
+      fill: shares ? (index === 0 ? "origin" : "-1") : false,
+      stack: shares ? "all" : undefined,
       spanGaps: false,
     }));
     chart.update();

@@ -5,10 +5,13 @@ import { Distribution, Timeline } from "./charts.js";
 import { byId, element, text } from "./dom.js";
 import { colourOf } from "./palette.js";
 import { Stage } from "./stage.js";
-import { clock, percent, plain } from "./words.js";
+import { AFFECT, affective, clock, percent, plain } from "./words.js";
 
 const POLL_MS = 400;
 const FORMATS = { JSON: "json", NDJSON: "ndjson", CSV: "csv", "Subtitles (VTT)": "vtt" };
+
+/** The label of a window, a moment or a clip, or its valence and arousal where the model has no labels. */
+const saying = (said) => (said.label ? plain(said.label) : affective(said));
 
 export class ClipView {
   constructor() {
@@ -179,15 +182,17 @@ export class ClipView {
     this.chosen = track;
     const whole = this.result.clip_prediction.find((found) => found.track === track);
     const best = whole?.scores[0];
-    text("clip-label", whole?.label ? plain(whole.label) : "No label");
-    text("clip-label-detail", best ? `expression of face #${track} over the clip, ${percent(best.probability)}` : "No face was seen long enough.");
+    text("clip-label", whole ? saying(whole) : "No label");
+    const detail = best ? `expression of face #${track} over the clip, ${percent(best.probability)}` : `face #${track} over the clip`;
+    text("clip-label-detail", whole ? detail : "No face was seen long enough.");
     byId("clip-whole").style.setProperty("--label", whole?.label ? colourOf(whole.label) : "transparent");
     const { labels } = this;
+    this.distribution.offer(labels.length > 0);
     this.distribution.show(labels, whole ? new Map(whole.scores.map(({ name, probability }) => [name, probability])) : null);
     const trace = this.result.trace.filter((value) => value.track === track);
-    const points = trace.map(({ t_ns: ns, scores }) => {
-      const by = new Map(scores.map(({ name, probability }) => [name, probability]));
-      return { x: ns / 1e9, shares: labels.map((label) => by.get(label) ?? 0) };
+    const points = trace.map((value) => {
+      const by = new Map(value.scores.map(({ name, probability }) => [name, probability]));
+      return { x: value.t_ns / 1e9, shares: labels.length ? labels.map((label) => by.get(label) ?? 0) : AFFECT.map((name) => value[name] ?? NaN) };
     });
     this.end = (this.events.at(-1)?.t_ns ?? 0) / 1e9;
     this.trace = trace;
@@ -221,8 +226,8 @@ export class ClipView {
     const event = latest(this.events, seconds);
     const value = latest(this.trace, seconds);
     if (document.activeElement !== byId("scrub") || !this.video.paused) byId("scrub").value = seconds;
-    byId("scrub").setAttribute("aria-valuetext", `${clock(seconds)}, ${value?.label ? plain(value.label) : "no label"}`);
-    const said = value?.label ? `${plain(value.label)} ${percent(value.scores[0].probability)}` : "no label";
+    byId("scrub").setAttribute("aria-valuetext", `${clock(seconds)}, ${value ? saying(value) : "no label"}`);
+    const said = value?.label ? `${plain(value.label)} ${percent(value.scores[0].probability)}` : value ? saying(value) : "no label";
     text("clip-now", `${clock(seconds)} · ${said}`);
     this.timeline.mark(seconds);
     if (!event) return;

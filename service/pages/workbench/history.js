@@ -12,7 +12,7 @@ export class History {
     this.trail = [];
   }
 
-  /** @param {number} atMs @param {number[]} shares in the labels' order @param {{valence?: number, arousal?: number}} affect */
+  /** @param {number} atMs @param {number[]} shares in the labels' order, or valence and arousal @param {{valence?: number, arousal?: number}} affect */
   add(atMs, shares, affect) {
     const second = Math.floor(atMs / 1000);
     const bucket = this.seconds.get(second) ?? { count: 0, sums: shares.map(() => 0) };
@@ -25,21 +25,21 @@ export class History {
       if (old >= second - SPAN_S - 1) break;
       this.seconds.delete(old);
     }
-    if (affect.valence !== undefined && affect.arousal !== undefined) {
+    if (affect.valence !== undefined || affect.arousal !== undefined) {
       this.trail.push({ x: affect.valence, y: affect.arousal });
       if (this.trail.length > 40) this.trail.shift();
     }
   }
 
-  /** Points of the last minutes, x in seconds before `nowMs`; seconds without a label are gaps. */
-  points(nowMs) {
+  /** Points of the last minutes, x in seconds before `nowMs`; more than `pace` seconds without a label are a gap. */
+  points(nowMs, pace = 1) {
     const now = nowMs / 1000;
     const points = [];
     let before = null;
     for (const [second, { count, sums }] of this.seconds) {
-      if (before !== null && second > before + 1) points.push({ x: before + 1.5 - now, shares: null });
+      if (before !== null && second > before + pace) points.push({ x: before + 1.5 - now, shares: null });
       const shares = sums.map((sum) => sum / count);
-      if (before === null || second > before + 1) points.push({ x: second - now, shares });
+      if (before === null || second > before + pace) points.push({ x: second - now, shares });
       points.push({ x: Math.min(second + 1 - now, 0), shares });
       before = second;
     }

@@ -5,7 +5,7 @@ import { byId, element, text } from "./dom.js";
 import { History, Rate, SPAN_S } from "./history.js";
 import { colourOf } from "./palette.js";
 import { THUMB } from "./shelf.js";
-import { DEGRADED, DROPPED, NO_CALL, percent, plain, REJECTED, signed, SOURCE } from "./words.js";
+import { AFFECT, affective, DEGRADED, DROPPED, NO_CALL, percent, plain, REJECTED, SOURCE } from "./words.js";
 
 const REDRAW_MS = 200;
 
@@ -58,6 +58,9 @@ export class Readout {
     this.labels = message.labels;
     this.window = message.window;
     this.named(message.model.id);
+    this.distribution.offer(this.labels.length > 0);
+    // Seconds from label to label, where frames are sampled at a pace of their own.
+    this.pace = Math.max(1, Math.ceil((message.window.hop * (message.window.period_ms ?? 0)) / 1000));
     const every = message.window.period_ms ? `, one frame each ${message.window.period_ms} ms` : "";
     text("window", `${message.window.frames} of ${message.window.buffer} frames, a label every ${message.window.hop}${every}`);
     this.dirty = true;
@@ -90,7 +93,8 @@ export class Readout {
       if (face.prediction) {
         const scores = new Map(face.prediction.scores.map(({ name, probability }) => [name, probability]));
         Object.assign(track, { prediction: face.prediction, scores, noCall: null });
-        track.history.add(Date.now(), this.labels.map((label) => scores.get(label) ?? 0), face.prediction);
+        const shares = this.labels.map((label) => scores.get(label) ?? 0);
+        track.history.add(Date.now(), shares.length ? shares : AFFECT.map((name) => face.prediction[name] ?? NaN), face.prediction);
       } else if (face.no_call) {
         track.noCall = face.no_call;
       }
@@ -135,7 +139,7 @@ export class Readout {
     this.headline(track);
     this.distribution.show(this.labels, track?.scores ?? null);
     this.circumplex.show(track?.history.trail ?? [], track?.prediction?.label ?? null);
-    this.timeline.show(this.labels, track?.history.points(Date.now()) ?? [], [-this.span(), 0]);
+    this.timeline.show(this.labels, track?.history.points(Date.now(), this.pace) ?? [], [-this.span(), 0]);
     this.chips();
     if (track?.prediction) this.keyframes(track.prediction.window);
   }
@@ -157,7 +161,7 @@ export class Readout {
       byId("label-fill").value = track?.noCall?.filled ?? 0;
       byId("label-fill").hidden = code !== "window-filling";
     } else if (prediction) {
-      text("label", plain(prediction.label ?? "valence and arousal"));
+      text("label", prediction.label ? plain(prediction.label) : affective(prediction));
       const best = prediction.scores[0];
       text("label-detail", best ? `expression of face #${this.chosen}, ${percent(best.probability)}` : `face #${this.chosen}`);
       delete byId("label").dataset.code;
@@ -167,8 +171,8 @@ export class Readout {
     document.documentElement.style.setProperty("--label", prediction.label && !code ? colourOf(prediction.label) : "transparent");
     const said = prediction.scores.map(({ name, probability }) => `${plain(name)} ${percent(probability)}`).join(", ");
     byId("distribution").setAttribute("aria-label", `Label distribution: ${said}`);
-    if (prediction.valence === undefined || prediction.arousal === undefined) return;
-    const pair = `valence ${signed(prediction.valence)}, arousal ${signed(prediction.arousal)}`;
+    const pair = affective(prediction);
+    if (!pair) return;
     text("affect", `${pair}.`);
     byId("circumplex").setAttribute("aria-label", `Circumplex: ${pair}`);
     byId("derived").hidden = !prediction.derived;

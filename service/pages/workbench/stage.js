@@ -1,7 +1,7 @@
 // What is drawn over the picture: boxes, keypoints, track numbers.
 
 import { colourOf } from "./palette.js";
-import { percent, plain } from "./words.js";
+import { affective, percent, plain } from "./words.js";
 
 export class Stage {
   /** @param {HTMLCanvasElement} canvas  lies over the picture and has its shape */
@@ -75,6 +75,7 @@ export class Stage {
     if (face.tentative) words.push("new");
     else if (face.score === null) words.push("out of sight");
     else if (said?.label) words.push(plain(said.label), percent(said.scores[0].probability));
+    else if (said) words.push(affective(said));
     this.tag(words.join("  "), x, y, colour, unit);
     context.globalAlpha = 1;
   }

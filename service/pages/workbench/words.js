@@ -91,6 +91,13 @@ export function signed(value) {
   return `${value < 0 ? "−" : "+"}${Math.abs(value).toFixed(2)}`;
 }
 
+export const AFFECT = ["valence", "arousal"];
+
+/** What a result says of valence and arousal: both, one (not every network gives both), or nothing. */
+export function affective(said) {
+  return AFFECT.filter((name) => typeof said[name] === "number").map((name) => `${name} ${signed(said[name])}`).join(", ");
+}
+
 export function clock(seconds) {
   const whole = Math.max(0, seconds);
   return `${Math.floor(whole / 60)}:${(whole % 60).toFixed(1).padStart(4, "0")}`;
