@@ -60,7 +60,7 @@ def joined(frame: onnx.ModelProto, window: onnx.ModelProto, parts: Mapping[Part,
     constants += window.graph.initializer
     _distinct([*given, *(output for node in nodes for output in node.output), *(constant.name for constant in constants)])
     outputs = list(window.graph.output)
-    nodes = _needed(nodes, [output.name for output in outputs])
+    nodes = _needed(nodes, [*(output.name for output in outputs), *parts["full"].taps])
     used = {name for node in nodes for name in node.input}
     inputs = [helper.make_tensor_value_info(t.name, _element(frame, t.name), [BATCH, *t.shape]) for t in parts["full"].inputs]
     graph = helper.make_graph(nodes, "mien", inputs, outputs, [constant for constant in constants if constant.name in used])
@@ -94,7 +94,7 @@ def _distinct(names: Iterable[str]) -> None:
 
 
 def _needed(nodes: Sequence[onnx.NodeProto], outputs: Iterable[str]) -> list[onnx.NodeProto]:
-    """Keep the nodes that the outputs need, in their order: `window` may take fewer than all of `frame`'s outputs."""
+    """Keep the nodes that outputs and taps need, in their order: `window` may take fewer than all of `frame`'s outputs."""
     wanted, kept = set(outputs), list[onnx.NodeProto]()
     for node in reversed(nodes):
         if wanted & set(node.output):

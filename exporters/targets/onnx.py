@@ -13,6 +13,9 @@ from collections.abc import Sequence
 
 import onnx
 import torch
+from onnx_ir.passes import Sequential, common
+from onnxscript import optimizer, rewriter
+from onnxscript.rewriter.rules.common import materialize_reshape_shape_rule
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
@@ -20,6 +23,8 @@ from engines.manifest import Dtype, Tensor
 from exporters.architecture import Exported, View
 from exporters.onnx_graph import OPSET, GraphRefused, finished
 
+MANY = 3000
+"""Nodes above which `simplified` takes the short way."""
 _TORCH: dict[Dtype, torch.dtype] = {"uint8": torch.uint8, "float32": torch.float32, "int64": torch.int64}
 
 
@@ -74,13 +79,40 @@ def export(part: Exported) -> onnx.ModelProto:
             external_data=False,
             dynamic_shapes=_axes(part, batch),
             verbose=False,
-            optimize=True,
+            optimize=False,
         )
     if program is None:
         raise GraphRefused("torch.onnx.export returned nothing")
+    simplified(program)
     model = program.model_proto
     del model.graph.output[len(part.outputs) :]
     return finished(_cleaned(model, inputs, part.outputs))
+
+
+def simplified(program: torch.onnx.ONNXProgram) -> None:
+    """Fold constants and leave out what does nothing, in place.
+
+    torch's own optimiser holds every node against every rewriting rule. On an unrolled recurrence of thousands of nodes that takes
+    longer than all else together and takes away hardly any (`enhanced_convlstm`: 197 s of one core for 4 231 nodes, against 64 s for
+    4 241), so a graph of more than `MANY` nodes gets one of its rules alone: shapes that are known are written down.
+    """
+    if len(program.model.graph) <= MANY:
+        program.optimize()
+        return
+    model = program.model
+    common.InlinePass()(model)
+    for _ in range(2):
+        optimizer.fold_constants(model, onnx_shape_inference=True)
+        rewriter.rewrite(model, [materialize_reshape_shape_rule])
+    Sequential(
+        common.RemoveUnusedNodesPass(),
+        common.RemoveUnusedOpsetsPass(),
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+        common.DeduplicateInitializersPass(),
+        common.CommonSubexpressionEliminationPass(),
+        common.OutputFixPass(),
+        common.NameFixPass(),
+    )(model)
 
 
 def _axes(part: Exported, batch: object) -> tuple[object, ...]:

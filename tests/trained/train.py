@@ -52,8 +52,8 @@ RECIPES: Mapping[str, Recipe] = {
         "facial_3dcnn_convlstm",
         {"labels": CLASSES, "widths": (4, 8, 8), "hidden": 8, "fer_branch": True, "branch_widths": (4, 8, 16)},
     ),
-    "lrcn": Recipe("lrcn", {"labels": CLASSES, "width": 4, "features": 64, "hidden": 32}),
-    "gesture": Recipe("gesture_3dcnn_convlstm", {"labels": CLASSES, "width": 4, "hidden": 8}),
+    "gesture": Recipe("gesture_3dcnn_convlstm", {"labels": CLASSES, "width": 4, "hidden": 8}, steps=200, batch=8),
+    "lrcn": Recipe("lrcn", {"labels": CLASSES, "width": 4, "features": 64, "hidden": 32}, steps=200, batch=8),
     "overlap": Recipe("grayscale_overlap_cnn", {"labels": CLASSES, "width": 8, "hidden": 32}),
     "enhanced": Recipe(
         "enhanced_convlstm",
@@ -157,7 +157,7 @@ def main() -> None:
             out = part.module(*(torch.from_numpy(values) for values in inputs_for(blueprint, clips).values()))
         said = {key: value.numpy() for key, value in zip(part.outputs, out, strict=False)}
         accuracy = float((classes(said) == clips.label).mean())
-        print(f"{name}: accuracy {accuracy:.3f}, {time.perf_counter() - started:.0f} s")
+        print(f"{name}: accuracy {accuracy:.3f}, {time.perf_counter() - started:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
