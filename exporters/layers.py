@@ -63,6 +63,15 @@ def frames_over_time(layer: nn.Conv3d, clips: Tensor) -> Tensor:
     return functional.conv2d(folded(beside), weight, layer.bias, strides, (height // 2, width // 2))
 
 
+def blended(clips: Tensor, weights: Tensor) -> Tensor:
+    """Sum the frames of (N, T, C, H, W), each times its weight (T,): (N, C, H, W).
+
+    As a 1×1 convolution over frames: ONNX Runtime's sum over an axis in the middle adds in another order for one row than for several.
+    """
+    rows = functional.conv2d(clips.flatten(2, 3), weights[None, :, None, None])
+    return rows.reshape(-1, *clips.shape[2:])
+
+
 class Gray(nn.Module):
     """RGB 0–255 (…, 3, H, W), any dtype → gray 0–1 (…, 1, H, W) in the dtype of the buffer."""
 

@@ -33,7 +33,7 @@ from engines.manifest import CropSpec, Keyframes, Positive, Strict, Window
 from engines.manifest import Tensor as TensorSpec
 from exporters.architecture import Blueprint, Exported, View
 from exporters.cells import ConvLstm, EnhancedConvLstm, PeepholeConvLstm
-from exporters.layers import Standardised, column, dense, folded, unfolded
+from exporters.layers import Standardised, blended, column, dense, folded, unfolded
 from exporters.small_resnet import TOP, SmallResNet, StrideAt
 
 SIZE, FRAMES, HOP = 64, 16, 8
@@ -170,7 +170,8 @@ def dynamic_image(clips: Tensor) -> Tensor:
 
     Source: Miyoshi et al. 2020, section 3.2, where frames are summed.
     """
-    return clips.mean(1)
+    length = clips.shape[1]
+    return blended(clips, torch.full((length,), 1 / length, dtype=clips.dtype, device=clips.device))
 
 
 def summed(features: list[Tensor]) -> Tensor:

@@ -32,7 +32,7 @@ from exporters.body import BodyOptions, Width
 from exporters.cells import ConvLstm
 from exporters.layers import Standardised, column, dense, folded, over_time, unfolded
 
-TAPS = ("c1", "c2", "c3a", "c3b", "hidden1", "hidden2")
+TAPS = ("convolved", "hidden1", "hidden2")
 
 
 class Options(BodyOptions):
@@ -66,14 +66,14 @@ class Gesture(nn.Module):
 
     def logits(self, frames: Tensor) -> tuple[Tensor, ...]:
         """uint8 (N, T, 3, H, W) → logits (N, labels), then the TAPS, time before channels."""
-        c1 = functional.relu(over_time(self.c1, self.colour(frames)))
-        c2 = functional.relu(over_time(self.c2, halved(c1)))
-        c3a = functional.relu(over_time(self.c3a, halved(c2, time=True)))
-        c3b = functional.relu(over_time(self.c3b, c3a))
-        hidden1 = self.lstm1(halved(c3b, time=True))
+        maps = halved(functional.relu(over_time(self.c1, self.colour(frames))))
+        maps = halved(functional.relu(over_time(self.c2, maps)), time=True)
+        maps = functional.relu(over_time(self.c3a, maps))
+        convolved = halved(functional.relu(over_time(self.c3b, maps)), time=True)
+        hidden1 = self.lstm1(convolved)
         hidden2 = self.lstm2(hidden1)
         pooled = functional.max_pool2d(hidden2[:, -1], 2)
-        return dense(self.fc, column(pooled)).flatten(1), c1, c2, c3a, c3b, hidden1, hidden2
+        return dense(self.fc, column(pooled)).flatten(1), convolved, hidden1, hidden2
 
     def full(self, frames: Tensor) -> tuple[Tensor, ...]:
         """(N, T, 3, 128, 128) → probabilities (N, labels), then the TAPS."""

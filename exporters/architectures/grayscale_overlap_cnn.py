@@ -28,7 +28,7 @@ from exporters import body
 from exporters.architecture import Blueprint, Exported, View
 from exporters.architectures.gesture_3dcnn_convlstm import roles
 from exporters.body import BodyOptions, Width
-from exporters.layers import Gray, column, dense
+from exporters.layers import Gray, blended, column, dense
 
 TAPS = ("overlap", "c1", "c2", "c3", "c4")
 
@@ -51,8 +51,8 @@ def overlapped(gray: Tensor) -> Tensor:
     Source: Ly et al. 2019, section 2.3, the equation of M. It sums to N, one frame more than there are; and it leaves M's range open.
     """
     steps = gray.shape[1] - 1
-    share = torch.arange(1, steps + 1, dtype=gray.dtype, device=gray.device).reshape(-1, 1, 1, 1) / steps
-    total = ((gray[:, :-1] - gray[:, 1:]).abs() * share).sum(1)
+    share = torch.arange(1, steps + 1, dtype=gray.dtype, device=gray.device) / steps
+    total = blended((gray[:, :-1] - gray[:, 1:]).abs(), share)
     largest = total.amax((1, 2, 3), keepdim=True)
     return total / torch.where(largest > 0, largest, torch.ones_like(largest))
 
