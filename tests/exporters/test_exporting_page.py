@@ -20,7 +20,7 @@ def blocks() -> list[tuple[str, str]]:
 
 @pytest.mark.proof
 def test_from_a_foreign_checkpoint_to_a_label(tmp_path: Path, media: Path) -> None:
-    texts = dict((kind, text) for kind, text in blocks() if kind)
+    texts = {kind: text for kind, text in blocks() if kind}
     (tmp_path / "foreign.py").write_text(texts["python"], encoding="utf-8")
     (tmp_path / "map.toml").write_text(texts["toml"], encoding="utf-8")
     shutil.copy(media / "single_face.mp4", tmp_path / "clip.mp4")

@@ -300,8 +300,3 @@ def test_default_uran_costs_a_fifth_less_with_cached_frames() -> None:
     full = open_session(files["full"])
     attention = run(full, clips(find("uran"), 1))["attention"]
     assert np.abs(np.asarray(attention, np.float64).sum((2, 3)) - 1.0).max() < 1e-4
-
-
-@pytest.mark.proof
-def test_default_mran_is_the_network() -> None:
-    checked(find("mran"))
