@@ -96,7 +96,8 @@ def require(measured: Sequence[Parity]) -> None:
     """
     faults = [f"{p.tensor}: error {p.max_abs_error:.3g} is above {p.tolerance:.3g}" for p in measured if not p.max_abs_error <= p.tolerance]
     faults += [
-        f"{p.tensor}: the reference moves by {p.spread:.3g} only, under {MARGIN:g} × tolerance {p.tolerance:.3g}, so nothing was proven; are the weights trained?"
+        f"{p.tensor}: the reference moves by {p.spread:.3g} only, under {MARGIN:g} × tolerance {p.tolerance:.3g}, so nothing was "
+        "proven; are the weights trained?"
         for p in measured
         if not p.spread >= MARGIN * p.tolerance
     ]

@@ -177,7 +177,10 @@ class RecurrentAttention(nn.Module):
         return given, taps
 
     def spread_out(self) -> None:
-        """Make random weights show in the outputs: an untrained attention is nearly even, and its product small."""
+        """Make random weights show in the outputs: an untrained LSTM says little, its attention is nearly even, and the product small."""
+        for name, parameter in self.decoders.named_parameters():
+            if name.endswith(".x.weight") or ".up" in name:
+                parameter.data *= 2.0
         self.emotion.spread_out()
 
     def _recurrent(self, stream: str) -> RecurrentDecoder:
@@ -200,11 +203,14 @@ class RecurrentAttention(nn.Module):
 
 
 def _mean_over_time(clips: Tensor) -> Tensor:
-    """(N, T, C, H, W) → (N, C, H, W).
+    """(N, T, C, H, W) → (N, C, H, W), one frame added after the other.
 
-    Time goes last before it is averaged: over an axis in the middle ONNX Runtime adds in another order for one row than for several.
+    A reduction over an axis in the middle is added in another order by ONNX Runtime for one row than for several.
     """
-    return clips.flatten(2).transpose(1, 2).mean(2).reshape(-1, *clips.shape[2:])
+    first, *others = clips.unbind(1)
+    for frame in others:
+        first = first + frame
+    return first / clips.shape[1]
 
 
 def _over_frames(scaled: Tensor, side: int) -> Tensor:

@@ -137,8 +137,8 @@ def test_graphs_are_the_network_whole_and_in_two_parts(exported: dict[str, tuple
 @pytest.mark.parametrize("name", NAMES)
 def test_a_row_does_not_depend_on_the_rows_beside_it(exported: dict[str, tuple[Blueprint, Files]], name: str) -> None:
     for part in ("frame", "window"):
-        data = exported[name][1][part]  # type: ignore[index]
-        assert is_invariant(data, export.graph_entry(part, data), 3, threads=(1,))  # type: ignore[arg-type]
+        data = exported[name][1][part]
+        assert is_invariant(data, export.graph_entry(part, data), 3, threads=(1,))
 
 
 @pytest.mark.parametrize("name", NAMES)

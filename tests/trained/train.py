@@ -52,8 +52,6 @@ RECIPES: Mapping[str, Recipe] = {
         "facial_3dcnn_convlstm",
         {"labels": CLASSES, "widths": (4, 8, 8), "hidden": 8, "fer_branch": True, "branch_widths": (4, 8, 16)},
     ),
-    "gesture": Recipe("gesture_3dcnn_convlstm", {"labels": CLASSES, "width": 4, "hidden": 8}, steps=200, batch=8),
-    "lrcn": Recipe("lrcn", {"labels": CLASSES, "width": 4, "features": 64, "hidden": 32}, steps=200, batch=8),
     "overlap": Recipe("grayscale_overlap_cnn", {"labels": CLASSES, "width": 8, "hidden": 32}),
     "enhanced": Recipe(
         "enhanced_convlstm",
