@@ -181,6 +181,7 @@ def resnets() -> tuple[Blueprint, dict[Part, bytes]]:
     return blueprint, export.graphs(blueprint)
 
 
+@pytest.mark.proof
 def test_the_graph_is_the_network(resnets: tuple[Blueprint, dict[Part, bytes]]) -> None:
     found = {p.tensor: p.spread for p in comparison.compare(*resnets)}
     assert set(found) == {"probabilities", "rgb_resnet", "flow_resnet"}
@@ -189,6 +190,7 @@ def test_the_graph_is_the_network(resnets: tuple[Blueprint, dict[Part, bytes]]) 
     assert is_invariant(data, export.graph_entry("full", data), 3)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("mutation", ["stream dropped", "tanh of another", "batch statistics", "stride", "flow scale"])
 def test_a_mutated_network_fails(resnets: tuple[Blueprint, dict[Part, bytes]], mutation: str) -> None:
     more: dict[str, object] = {"stride": {"resnet_stride": "1x1"}, "flow scale": {"flow_scale": 1.1}}.get(mutation, {})  # type: ignore[assignment]

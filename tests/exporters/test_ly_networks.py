@@ -125,6 +125,7 @@ def test_later_motion_is_brighter() -> None:
     assert overlapped(frames)[0, 0].tolist() == [[pytest.approx(2 / 14), 0.0], [0.0, 1.0]]
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("name", NAMES)
 def test_graphs_are_the_network_whole_and_in_two_parts(exported: dict[str, tuple[Blueprint, Files]], name: str) -> None:
     blueprint, files = exported[name]
@@ -134,6 +135,7 @@ def test_graphs_are_the_network_whole_and_in_two_parts(exported: dict[str, tuple
     assert found["full/probabilities"].spread >= 1e-3
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("name", NAMES)
 def test_a_row_does_not_depend_on_the_rows_beside_it(exported: dict[str, tuple[Blueprint, Files]], name: str) -> None:
     for part in ("frame", "window"):
@@ -141,6 +143,7 @@ def test_a_row_does_not_depend_on_the_rows_beside_it(exported: dict[str, tuple[B
         assert is_invariant(data, export.graph_entry(part, data), 3, threads=(1,))
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("name", NAMES)
 def test_frame_and_window_are_the_whole_on_the_runtime(exported: dict[str, tuple[Blueprint, Files]], name: str) -> None:
     files = exported[name][1]
@@ -156,6 +159,7 @@ def test_frame_and_window_are_the_whole_on_the_runtime(exported: dict[str, tuple
         assert stacked.tobytes() == given.tobytes()
 
 
+@pytest.mark.proof
 def test_features_are_cell_means_of_gray(exported: dict[str, tuple[Blueprint, Files]]) -> None:
     picture = clips(1)[0, :2].numpy()
     gray = np.tensordot(picture.astype(np.float64) / 255, np.array([0.299, 0.587, 0.114]), (1, 0))
@@ -244,6 +248,7 @@ class First(nn.Module):
         return found
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("name", ["gesture_3dcnn_convlstm", "grayscale_overlap_cnn"])
 def test_reversed_frames_fail(exported: dict[str, tuple[Blueprint, Files]], name: str) -> None:
     blueprint, files = exported[name]
@@ -260,6 +265,7 @@ MUTATIONS: Mapping[str, tuple[str, Part]] = {
 }
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_other_mutations_fail(exported: dict[str, tuple[Blueprint, Files]], mutation: str) -> None:
     name, part = MUTATIONS[mutation]

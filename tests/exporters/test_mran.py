@@ -13,11 +13,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from exporters import comparison, parity
+from exporters import comparison, description, parity
 from exporters.architecture import Blueprint, OptionRefused, find
 from exporters.export import graphs
-from exporters.invariance import is_invariant, open_session, run
-from exporters.onnx_graph import gmac, graph_entry, parsed
+from exporters.invariance import is_invariant
+from exporters.onnx_graph import graph_entry, parsed
 from exporters.probes import probe
 from exporters.recurrent_attention import RecurrentAttention
 
@@ -114,6 +114,7 @@ def test_what_does_not_fit_is_refused_with_what_to_do(name: str, options: Given,
         find(name, 0, options)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(("name", "options"), EVERY)
 def test_the_two_parts_are_the_whole(name: str, options: Given) -> None:
     blueprint = small(name, options)
@@ -136,6 +137,7 @@ def test_the_two_parts_are_the_whole(name: str, options: Given) -> None:
         assert apart(parts, whole, output) < 1e-9
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(("name", "options"), [("mran", {}), ("uran", {"attention": "encoder"}), ("uran", {"size": 192})])
 def test_attention_sums_to_one_over_space(name: str, options: Given) -> None:
     blueprint = small(name, options)
@@ -249,6 +251,7 @@ def mutated(blueprint: Blueprint, mutation: Callable[[RecurrentAttention], None]
     return parity.torch_reference(type(exported)(module, exported.inputs, exported.outputs, exported.taps))
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("mutation", MUTATIONS)
 def test_a_mutation_moves_an_output_beyond_its_tolerance(mutation: Callable[[RecurrentAttention], None]) -> None:
     blueprint = small()
@@ -279,6 +282,7 @@ def checked(blueprint: Blueprint) -> dict[str, bytes]:
     return {str(part): data for part, data in files.items()}
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(("name", "options"), [("uran", {"attention": "none"}), ("mran", {"attention": "encoder", "emotion_net": "2d"})])
 def test_graphs_without_recurrence_are_the_network(name: str, options: Given) -> None:
     checked(small(name, options))
@@ -290,12 +294,7 @@ def test_every_row_exports(name: str, options: Given) -> None:
     checked(small(name, options))
 
 
-@pytest.mark.proof
 def test_default_uran_costs_a_fifth_less_with_cached_frames() -> None:
-    files = checked(find("uran"))
-    cost = {part: gmac(parsed(data)) for part, data in files.items()}
+    cost = {part: facts.gmac for part, facts in description.parts(find("uran")).items()}
     assert cost["full"] == pytest.approx(16 * cost["frame"] + cost["window"])
     assert (cost["frame"] + cost["window"]) / cost["full"] == pytest.approx(0.80, abs=0.01)
-    full = open_session(files["full"])
-    attention = run(full, clips(find("uran"), 1))["attention"]
-    assert np.abs(np.asarray(attention, np.float64).sum((2, 3)) - 1.0).max() < 1e-4

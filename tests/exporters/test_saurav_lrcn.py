@@ -126,8 +126,10 @@ def test_options_that_cannot_be_are_refused(arch: str, options: dict[str, object
     [
         pytest.param(FACIAL, {}, id="facial"),
         pytest.param(FACIAL, {"fer_branch": True, "gamma": 1.5}, id="facial, AFEW", marks=pytest.mark.proof),
-        pytest.param(FACIAL, {"fer_branch": True, "gamma": 1.5, **SMALL}, id="facial, AFEW, small"),
-        pytest.param(FACIAL, {"fer_branch": True, "branch": "fer-small", "widths": "4,6,8"}, id="facial, fer-small"),
+        pytest.param(FACIAL, {"fer_branch": True, "gamma": 1.5, **SMALL}, id="facial, AFEW, small", marks=pytest.mark.proof),
+        pytest.param(
+            FACIAL, {"fer_branch": True, "branch": "fer-small", "widths": "4,6,8"}, id="facial, fer-small", marks=pytest.mark.proof
+        ),
         pytest.param(LRCN, {"width": 8, "frames": 40, "selector": "random"}, id="40 random frames", marks=pytest.mark.proof),
         pytest.param(LRCN, {"width": 4, "frames": 6, "readout": "last"}, id="lrcn, small"),
     ],

@@ -90,7 +90,7 @@ def streams(draw: st.DrawFn) -> list[Input]:
 
 
 @pytest.mark.parametrize(("scope", "selector"), [*(("rolling", name) for name in SELECTORS), *(("clip", name) for name in CLIP)])
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(inputs=streams(), ends=st.booleans(), faces=st.integers(1, 3))
 def test_one_graph_or_two_say_the_same(
     scope: str, selector: str, inputs: list[Input], ends: bool, faces: int, shelves: dict[tuple[str, str, bool], Models]

@@ -53,11 +53,6 @@ RECIPES: Mapping[str, Recipe] = {
         {"labels": CLASSES, "widths": (4, 8, 8), "hidden": 8, "fer_branch": True, "branch_widths": (4, 8, 16)},
     ),
     "overlap": Recipe("grayscale_overlap_cnn", {"labels": CLASSES, "width": 8, "hidden": 32}),
-    "enhanced": Recipe(
-        "enhanced_convlstm",
-        {"labels": CLASSES, "streams": ("rgb-convlstm", "flow-convlstm"), "widths": (4, 4, 8, 8), "groups": 4, "fully_connected": (32,)},
-    ),
-    "uran": Recipe("uran", {"size": 32, "frames": 8, "head": "labels", "labels": CLASSES}, steps=200, batch=8),
 }
 
 
