@@ -7,17 +7,13 @@ with its FER branch ≤ 0.45, URAN ≤ 0.85.
 from __future__ import annotations
 
 import sys
-import tempfile
-from pathlib import Path
 
 import numpy as np
 
 from benchmarks.interleave import interleave, ratio
-from engines.engine import Arrays, Engine, EngineOptions
-from engines.folder import open_folder
-from engines.manifest import Expression, Part, Weights
-from engines.open import open_engine
 from exporters import architecture, export
+from exporters.description import parts
+from exporters.invariance import open_session, run
 from exporters.probes import probe
 
 RUNS = 15
@@ -29,49 +25,39 @@ NETWORKS: tuple[tuple[str, str, dict[str, object], float | None], ...] = (
 )
 
 
-def main() -> bool:
-    """Print a line per network; return whether all are within their budgets."""
-    good = True
-    with tempfile.TemporaryDirectory() as place:
-        for title, name, options, budget in NETWORKS:
-            good &= _one(Path(place) / name, title, name, options, budget)
-    return good
+def main(wanted: list[str]) -> bool:
+    """Print a line per network (of the architectures named, all if none); return whether all are within their budgets."""
+    kept = [_one(*network) for network in NETWORKS if not wanted or network[1] in wanted]
+    return all(kept)
 
 
-def _one(directory: Path, title: str, name: str, options: dict[str, object], budget: float | None) -> bool:
+def _one(title: str, name: str, options: dict[str, object], budget: float | None) -> bool:
     blueprint = architecture.find(name, 0, options)
-    export.write(directory, blueprint, name.replace("_", "-"), Weights(kind="random", source="random", seed=0), None)
-    folder = open_folder(directory)
-    manifest = folder.manifest
-    assert isinstance(manifest, Expression)
-    parts: tuple[Part, ...] = ("full", "frame", "window")
-    engines: dict[Part, Engine] = {part: open_engine(folder, part, EngineOptions(threads=1)) for part in parts}
-    rows: dict[Part, Arrays] = {part: {t.name: probe(t, 1) for t in manifest.graphs[part].inputs} for part in parts}
-    length = manifest.window.frames
+    engines = {part: open_session(data) for part, data in export.graphs(blueprint).items()}
+    rows = {part: {t.name: probe(t, 1) for t in exported.inputs} for part, exported in blueprint.parts.items()}
+    length = blueprint.window.frames
     # What a window is made of when nothing is cached: every frame once more.
     every = {key: np.repeat(value, length, axis=0) for key, value in rows["frame"].items()}
 
     def cached() -> None:
-        engines["frame"].run(rows["frame"])
-        engines["window"].run(rows["window"])
+        run(engines["frame"], rows["frame"])
+        run(engines["window"], rows["window"])
 
     def apart() -> None:
-        engines["frame"].run(every)
-        engines["window"].run(rows["window"])
+        run(engines["frame"], every)
+        run(engines["window"], rows["window"])
 
-    timed = interleave({"whole": lambda: engines["full"].run(rows["full"]), "cached": cached, "apart": apart}, RUNS)
+    timed = interleave({"whole": lambda: run(engines["full"], rows["full"]), "cached": cached, "apart": apart}, RUNS)
     low, middle, high = ratio(timed["cached"], timed["whole"])
-    cost = manifest.cost
-    theory = (cost.gmac_per_frame + cost.gmac_per_window) / (length * cost.gmac_per_frame + cost.gmac_per_window)
+    cost = {part: facts.gmac for part, facts in parts(blueprint).items()}
+    theory = (cost["frame"] + cost["window"]) / (length * cost["frame"] + cost["window"])
     said = f"budget ≤ {budget:g}, " if budget is not None else ""
     print(
         f"{title}: {middle:.2f} of the whole graph (pairs {low:.2f}–{high:.2f}; {said}theory {theory:.2f}; "
         f"{ratio(timed['cached'], timed['apart'])[1]:.2f} of all {length} frames' graph and the window's)"
     )
-    for engine in engines.values():
-        engine.close()
     return budget is None or middle <= budget
 
 
 if __name__ == "__main__":
-    sys.exit(not main())
+    sys.exit(not main(sys.argv[1:]))
