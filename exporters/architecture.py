@@ -6,16 +6,17 @@ any network. Every file in `architectures/` defines `class Options(Strict)` and 
 
 from __future__ import annotations
 
+import math
 import pkgutil
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib import import_module
 from types import ModuleType
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
-from pydantic import ValidationError
+from pydantic import AfterValidator, ValidationError
 from torch import nn
 
 import exporters.architectures
@@ -28,6 +29,16 @@ class UnknownArchitecture(ValueError):
 
 class OptionRefused(ValueError):
     """An architecture has no such option, or not with that value."""
+
+
+def _told_apart(labels: tuple[str, ...]) -> tuple[str, ...]:
+    if len(labels) < 2:
+        raise ValueError(f"{len(labels)} labels were given; a network that tells classes apart needs at least 2")
+    return labels
+
+
+Labels = Annotated[tuple[str, ...], AfterValidator(_told_apart)]
+"""Names of the classes in the network's order; their number sizes its last layer."""
 
 
 class View(nn.Module):
@@ -136,10 +147,16 @@ def randomise(network: nn.Module, seed: int) -> None:
     """
     generator = torch.Generator().manual_seed(seed)
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.Conv3d | nn.Linear | nn.ConvTranspose2d):
+        if isinstance(module, nn.ConvTranspose2d):
+            # A pixel is made of as many taps of each channel as the kernel has in one stride, not of all.
+            taps = module.in_channels * math.prod(module.kernel_size) / math.prod(module.stride)
+            nn.init.normal_(module.weight, 0.0, math.sqrt(2.0 / taps), generator=generator)
+        elif isinstance(module, nn.Conv2d | nn.Conv3d | nn.Linear):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=generator)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)
+        else:
+            continue
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
     spread_out = getattr(network, "spread_out", None)
     if spread_out is not None:
         spread_out()

@@ -13,13 +13,14 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import Self
 
 from engines.manifest import CropSpec, Dtype, Keyframes, Strict, Window
 from engines.manifest import Tensor as TensorSpec
+from exporters.architecture import Labels, Role
 from exporters.layers import Gray
 
 SIZE, FRAMES, BUFFER, HOP = 128, 16, 64, 8
@@ -36,17 +37,10 @@ class BodyOptions(Strict):
     `seed`: of random and kmeans; `crop`: upper-body (three face widths) or full (the whole picture).
     """
 
-    labels: tuple[str, ...] = LABELS
+    labels: Labels = LABELS
     selector: Selector = "itq"
     seed: Annotated[int, Field(ge=0)] = 0
     crop: Literal["upper-body", "full"] = "upper-body"
-
-    @field_validator("labels")
-    @classmethod
-    def _enough(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        if len(labels) < 2:
-            raise ValueError(f"{len(labels)} labels were given; a network that tells classes apart needs at least 2")
-        return labels
 
     @model_validator(mode="after")
     def _used(self) -> Self:
@@ -91,6 +85,11 @@ def clip(name: str, dtype: Dtype = "uint8", channels: int = 3) -> TensorSpec:
 def crops(options: BodyOptions) -> dict[str, CropSpec]:
     """Say what `body` is cut from."""
     return {"body": CropSpec(kind=options.crop, size=(SIZE, SIZE), align="none")}
+
+
+def outputs(options: BodyOptions) -> dict[Role, str]:
+    """Name what the graphs give by its role."""
+    return {"probabilities": "probabilities", **({"features": "features"} if options.by_features else {})}
 
 
 def window(options: BodyOptions) -> Window:

@@ -22,7 +22,7 @@ from exporters.probes import probe
 
 ROWS, FEW_ROWS = 12, 6
 """Windows compared; few where one window fills a processor (`Blueprint.max_batch` under 16)."""
-TOLERANCE = {"probabilities": 1e-5, "valence": 1e-5, "arousal": 1e-5, "features": 5e-5, "attention": 5e-4}
+TOLERANCE = {"probabilities": 1e-5, "valence": 1e-5, "arousal": 1e-5, "features": 5e-5, "attention": 1e-4}
 """Largest error allowed against float64, by output role; of attention, in units of an even attention (1 / pixels)."""
 INSIDE = 1e-4
 """Largest error allowed in outputs without a role and in taps."""

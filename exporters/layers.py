@@ -63,6 +63,17 @@ def frames_over_time(layer: nn.Conv3d, clips: Tensor) -> Tensor:
     return functional.conv2d(folded(beside), weight, layer.bias, strides, (height // 2, width // 2))
 
 
+def mean_over_time(values: Tensor) -> Tensor:
+    """(N, T, …) → (N, …), one frame added after the other.
+
+    A reduction over an axis in the middle is added in another order by ONNX Runtime for one row than for several.
+    """
+    total, *others = values.unbind(1)
+    for frame in others:
+        total = total + frame
+    return total / values.shape[1]
+
+
 def blended(clips: Tensor, weights: Tensor) -> Tensor:
     """Sum the frames of (N, T, C, H, W), each times its weight (T,): (N, C, H, W).
 

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from exporters.attention import SHRINK, Encoder, FlatDecoder, Levels, RecurrentDecoder, ScaledSoftmax, shrunk
 from exporters.cells import Peepholes
 from exporters.emotion_net import FEATURES, WIDTHS, EmotionNet
-from exporters.layers import folded, unfolded
+from exporters.layers import folded, mean_over_time, unfolded
 
 Attention = Literal["full", "none", "encoder"]
 CHANNELS: Mapping[str, int] = {"color": 3, "depth": 1, "thermal": 1}
@@ -166,7 +166,7 @@ class RecurrentAttention(nn.Module):
             taps |= {f"conv{number}": value for number, value in enumerate(said, 1)}
             last = said[-1]
         else:
-            last = _mean_over_time(self._flat(kept, scaled, taps))
+            last = mean_over_time(self._flat(kept, scaled, taps))
         taps["fc1"], units = self.emotion.connected(last)
         if plan.head == ("probabilities",):
             given: Named = {"probabilities": units.softmax(1)}
@@ -177,10 +177,7 @@ class RecurrentAttention(nn.Module):
         return given, taps
 
     def spread_out(self) -> None:
-        """Make random weights show in the outputs: an untrained LSTM says little, its attention is nearly even, and the product small."""
-        for name, parameter in self.decoders.named_parameters():
-            if name.endswith(".x.weight") or ".up" in name:
-                parameter.data *= 2.0
+        """Make random weights show in the outputs: an untrained attention is nearly even, and its product small."""
         self.emotion.spread_out()
 
     def _recurrent(self, stream: str) -> RecurrentDecoder:
@@ -200,17 +197,6 @@ class RecurrentAttention(nn.Module):
 
     def _ordered(self, given: Named, taps: Named) -> tuple[Tensor, ...]:
         return (*(given[name] for name in self.plan.outputs), *(taps[name] for name in self.plan.window_taps))
-
-
-def _mean_over_time(clips: Tensor) -> Tensor:
-    """(N, T, C, H, W) → (N, C, H, W), one frame added after the other.
-
-    A reduction over an axis in the middle is added in another order by ONNX Runtime for one row than for several.
-    """
-    first, *others = clips.unbind(1)
-    for frame in others:
-        first = first + frame
-    return first / clips.shape[1]
 
 
 def _over_frames(scaled: Tensor, side: int) -> Tensor:

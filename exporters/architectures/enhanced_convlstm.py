@@ -31,7 +31,7 @@ from typing_extensions import Self
 
 from engines.manifest import CropSpec, Keyframes, Positive, Strict, Window
 from engines.manifest import Tensor as TensorSpec
-from exporters.architecture import Blueprint, Exported, View
+from exporters.architecture import Blueprint, Exported, Labels, View
 from exporters.cells import ConvLstm, EnhancedConvLstm, PeepholeConvLstm
 from exporters.layers import Standardised, blended, column, dense, folded, unfolded
 from exporters.small_resnet import TOP, SmallResNet, StrideAt
@@ -54,7 +54,7 @@ class Options(Strict):
     before the last; `mean`, `std`: of each colour, of values in 0–1; `flow_scale`: flow is multiplied by it, 1/pixels.
     """
 
-    labels: tuple[str, ...] = LABELS
+    labels: Labels = LABELS
     streams: tuple[Stream, ...] = STREAMS
     enhanced: bool = True
     widths: tuple[Width, Width, Width, Width] = (16, 32, 64, 128)
@@ -66,13 +66,6 @@ class Options(Strict):
     mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
     std: tuple[Positive, Positive, Positive] = (0.5, 0.5, 0.5)
     flow_scale: Positive = 1.0
-
-    @field_validator("labels")
-    @classmethod
-    def _enough(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        if len(labels) < 2:
-            raise ValueError(f"{len(labels)} labels were given; a network that tells classes apart needs at least 2")
-        return labels
 
     @field_validator("streams")
     @classmethod

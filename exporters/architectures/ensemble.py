@@ -84,7 +84,7 @@ def describe(options: Options) -> Blueprint:
         parts=gesture.parts(network, options, TAPS),
         labels=options.labels,
         crops=body.crops(options),
-        outputs=gesture.roles(options),
+        outputs=body.outputs(options),
         window=body.window(options),
         keyframes=body.keyframes(options),
         max_batch=4,

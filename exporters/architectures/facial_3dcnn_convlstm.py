@@ -27,13 +27,13 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
 from engines.manifest import CropSpec, Keyframes, Part, Strict, Window
 from engines.manifest import Tensor as TensorSpec
-from exporters.architecture import Blueprint, Exported, Role, View
+from exporters.architecture import Blueprint, Exported, Labels, Role, View
 from exporters.architectures import fer_small
 from exporters.cells import ConvLstm
 from exporters.layers import Gray, column, dense, folded, lightened, over_time, unfolded
@@ -53,7 +53,7 @@ class Options(Strict):
     paper's AFEW); `branch`: its layers, vgg or those of fer-small; `branch_widths`: channels of vgg's three stages.
     """
 
-    labels: tuple[str, ...] = LABELS
+    labels: Labels = LABELS
     widths: Three = (16, 32, 32)
     hidden: Width = 16
     fully_connected: tuple[Width, ...] = ()
@@ -61,13 +61,6 @@ class Options(Strict):
     fer_branch: bool = False
     branch: Literal["vgg", "fer-small"] = "vgg"
     branch_widths: Three = (32, 64, 128)
-
-    @field_validator("labels")
-    @classmethod
-    def _enough(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        if len(labels) < 2:
-            raise ValueError(f"{len(labels)} labels were given; a network that tells classes apart needs at least 2")
-        return labels
 
 
 class Vgg(nn.Module):

@@ -27,7 +27,7 @@ from torch.nn import functional
 
 from engines.manifest import Part, Positive
 from exporters import body
-from exporters.architecture import Blueprint, Exported, Role, View
+from exporters.architecture import Blueprint, Exported, View
 from exporters.body import BodyOptions, Width
 from exporters.cells import ConvLstm
 from exporters.layers import Standardised, column, dense, folded, over_time, unfolded
@@ -106,11 +106,6 @@ def parts(network: nn.Module, options: BodyOptions, taps: tuple[str, ...]) -> di
     return found
 
 
-def roles(options: BodyOptions) -> dict[Role, str]:
-    """Name the outputs of those graphs."""
-    return {"probabilities": "probabilities", **({"features": "features"} if options.by_features else {})}
-
-
 def describe(options: Options) -> Blueprint:
     """Build the blueprint: 16 keyframes of a clip, or of a buffer of 64."""
     network = Gesture(options)
@@ -120,7 +115,7 @@ def describe(options: Options) -> Blueprint:
         parts=parts(network, options, TAPS),
         labels=options.labels,
         crops=body.crops(options),
-        outputs=roles(options),
+        outputs=body.outputs(options),
         window=body.window(options),
         keyframes=body.keyframes(options),
         max_batch=4,

@@ -26,7 +26,6 @@ from torch.nn import functional
 from engines.manifest import Part
 from exporters import body
 from exporters.architecture import Blueprint, Exported, View
-from exporters.architectures.gesture_3dcnn_convlstm import roles
 from exporters.body import BodyOptions, Width
 from exporters.layers import Gray, blended, column, dense
 
@@ -112,7 +111,7 @@ def describe(options: Options) -> Blueprint:
         parts=parts,
         labels=options.labels,
         crops=body.crops(options),
-        outputs=roles(options),
+        outputs=body.outputs(options),
         window=body.window(options),
         keyframes=body.keyframes(options),
     )

@@ -24,22 +24,20 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
-from typing_extensions import Self
 
-from engines.manifest import CropSpec, Keyframes, Strict, Window
 from engines.manifest import Tensor as TensorSpec
+from engines.manifest import Window
+from exporters import body
 from exporters.architecture import Blueprint, Exported, View
+from exporters.body import BodyOptions
 from exporters.cells import ConvLstm
-from exporters.layers import Standardised, column, dense, folded, unfolded
-
-SIZE, BUFFER = 128, 64
-LABELS = ("anger", "anxiety", "boredom", "disgust", "fear", "happiness", "surprise", "puzzlement", "sadness", "uncertainty")
+from exporters.layers import Standardised, column, dense, folded, mean_over_time, unfolded
 
 
-class Options(Strict):
+class Options(BodyOptions):
     """All free but `frames` and `selector`, whose pairs (16, itq) and (40, random) are the paper's rows.
 
     `labels`: names of the classes; `frames`: T; `selector`: which T of the clip; `seed`: of random and kmeans; `crop`: upper-body or
@@ -47,28 +45,12 @@ class Options(Strict):
     steps (Donahue et al.), or that of the last one.
     """
 
-    labels: tuple[str, ...] = LABELS
-    frames: Annotated[int, Field(ge=2, le=BUFFER)] = 16
+    frames: Annotated[int, Field(ge=2, le=body.BUFFER)] = 16
     selector: Literal["itq", "random", "uniform", "stride", "kmeans"] = "itq"
-    seed: Annotated[int, Field(ge=0)] = 0
-    crop: Literal["upper-body", "full"] = "upper-body"
     width: Annotated[int, Field(ge=1, le=256)] = 32
     features: Annotated[int, Field(ge=1, le=4096)] = 256
     hidden: Annotated[int, Field(ge=1, le=4096)] = 256
     readout: Literal["mean", "last"] = "mean"
-
-    @field_validator("labels")
-    @classmethod
-    def _enough(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        if len(labels) < 2:
-            raise ValueError(f"{len(labels)} labels were given; a network that tells classes apart needs at least 2")
-        return labels
-
-    @model_validator(mode="after")
-    def _used(self) -> Self:
-        if self.seed and self.selector not in ("random", "kmeans"):
-            raise ValueError(f"seed {self.seed} has no effect on selector {self.selector!r}; it is for random and kmeans: leave it out")
-        return self
 
 
 class Lrcn(nn.Module):
@@ -82,13 +64,13 @@ class Lrcn(nn.Module):
         self.c2 = nn.Conv2d(w, 2 * w, 3, padding=1)
         self.c3 = nn.Conv2d(2 * w, 4 * w, 3, padding=1)
         self.c4 = nn.Conv2d(4 * w, 4 * w, 3, padding=1)
-        self.fc6 = nn.Linear(4 * w * (SIZE // 16) ** 2, options.features)
+        self.fc6 = nn.Linear(4 * w * (body.SIZE // 16) ** 2, options.features)
         self.lstm = ConvLstm(options.features, options.hidden, kernel=1)
         self.fc = nn.Linear(options.hidden, len(options.labels))
 
-    def per_frame(self, body: Tensor) -> tuple[Tensor, Tensor]:
+    def per_frame(self, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """(M, 3, 128, 128) → features (M, features), the last map (M, 4w, 8, 8)."""
-        maps: Tensor = self.colour(body)
+        maps: Tensor = self.colour(pictures)
         for convolution in (self.c1, self.c2, self.c3, self.c4):
             maps = functional.max_pool2d(functional.relu(convolution(maps)), 2)
         return functional.relu(dense(self.fc6, column(maps))).flatten(1), maps
@@ -98,17 +80,15 @@ class Lrcn(nn.Module):
         states = self.lstm(features[..., None, None]).flatten(2)
         read = states if self.readout == "mean" else states[:, -1:]
         logits = unfolded(dense(self.fc, column(folded(read))).flatten(1), read.shape[1])
-        # Added one after the other: ONNX Runtime's mean over an axis adds in another order where there are more rows.
-        steps = logits.softmax(2).unbind(1)
-        return sum(steps[1:], steps[0]) / len(steps), states
+        return mean_over_time(logits.softmax(2)), states
 
-    def full(self, body: Tensor) -> tuple[Tensor, ...]:
+    def full(self, clips: Tensor) -> tuple[Tensor, ...]:
         """(N, T, 3, 128, 128) → probabilities, h of every frame."""
-        return self.decided(unfolded(self.per_frame(folded(body))[0], body.shape[1]))
+        return self.decided(unfolded(self.per_frame(folded(clips))[0], clips.shape[1]))
 
-    def frame(self, body: Tensor) -> tuple[Tensor, ...]:
+    def frame(self, pictures: Tensor) -> tuple[Tensor, ...]:
         """(N, 3, 128, 128) → features, the last map."""
-        return self.per_frame(body)
+        return self.per_frame(pictures)
 
     def window(self, features: Tensor) -> tuple[Tensor, ...]:
         """(N, T, features) → probabilities, h of every frame."""
@@ -118,26 +98,21 @@ class Lrcn(nn.Module):
 def describe(options: Options) -> Blueprint:
     """Build the blueprint: T frames of a buffer of 64, as the gesture network's."""
     network, t = Lrcn(options), options.frames
-    body = TensorSpec(name="body", dtype="uint8", shape=(t, 3, SIZE, SIZE))
-    one = TensorSpec(name="body", dtype="uint8", shape=(3, SIZE, SIZE))
+    one = body.picture("body")
+    clip = one.model_copy(update={"shape": (t, *one.shape)})
     kept = TensorSpec(name="features", dtype="float32", shape=(t, options.features))
-    drawn = options.selector in ("random", "kmeans")
     return Blueprint(
         title=f"LRCN: {t} frames of the upper body, 2D CNN and LSTM",
         network=network,
         parts={
-            "full": Exported(View(network, "full"), (body,), ("probabilities",), ("hidden",)),
+            "full": Exported(View(network, "full"), (clip,), ("probabilities",), ("hidden",)),
             "frame": Exported(View(network, "frame"), (one,), ("features",), ("map",)),
             "window": Exported(View(network, "window"), (kept,), ("probabilities",), ("hidden",)),
         },
         labels=options.labels,
-        crops={"body": CropSpec(kind=options.crop, size=(SIZE, SIZE), align="none")},
+        crops=body.crops(options),
         outputs={"probabilities": "probabilities", "features": "features"},
-        window=Window(frames=t, buffer=BUFFER, hop=8, scope="clip"),
-        keyframes=Keyframes(
-            selector=options.selector,
-            features="features" if options.selector in ("itq", "kmeans") else None,
-            seed=options.seed if drawn else None,
-        ),
+        window=Window(frames=t, buffer=body.BUFFER, hop=body.HOP, scope="clip"),
+        keyframes=body.keyframes(options),
         max_batch=4,
     )
