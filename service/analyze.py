@@ -13,7 +13,7 @@ from types import TracebackType
 
 from capture.driver import Driver, EndOfStream, SourceError
 from capture.frame import Bundle, Frame, SourceInfo
-from service.chosen import detector_of, open_models
+from service.chosen import detector_of, open_models, settled
 from service.config import Config
 from service.events import Event, Rejected, SessionEvent
 from service.inputs import Perception
@@ -142,6 +142,7 @@ class Analyser:
             UnknownModel: there is no such model, or it is of another kind.
             EngineError: a model folder or runtime cannot be used.
         """
+        config = settled(config)
         models = open_models(config)
         try:
             detector = detector_of(models, config)

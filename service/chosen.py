@@ -5,11 +5,29 @@ Owns the one way from `Config` to running graphs, for the command line and the s
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from engines.engine import EngineOptions
+from engines.folder import MANIFEST, read_manifest
 from engines.manifest import Detector, Expression, Manifest
 from service.config import Config
 from service.models import Models, UnknownModel
 from service.settings import unusable
+
+
+def settled(config: Config) -> Config:
+    """Return the configuration with ids alone: a model named by its folder is taken from there.
+
+    A folder is what is written with a `/` and holds a manifest; anything else is an id, known or not.
+
+    Raises:
+        FolderError: the manifest there breaks a rule.
+    """
+    said = {"id": config.model.id, "detector": config.model.detector}
+    folders = {role: Path(text) for role, text in said.items() if "/" in text and (Path(text) / MANIFEST).is_file()}
+    ids = {role: read_manifest(folder).id for role, folder in folders.items()}
+    model = config.model.model_copy(update={**ids, "dirs": (*folders.values(), *config.model.dirs)})
+    return config.model_copy(update={"model": model})
 
 
 def open_models(config: Config) -> Models:
@@ -29,6 +47,9 @@ def detector_of(models: Models, config: Config) -> Detector:
         UnknownModel: there is no such model, it is of another kind, or it needs what no source gives.
         EngineError: a model folder cannot be used.
     """
+    for id in (config.model.detector, config.model.id):
+        if id not in models.ids() and (Path(id) / MANIFEST).is_file():
+            raise UnknownModel(f"no model {id!r}; if the folder of that name is meant, write ./{id}")
     detector, network = models.folder(config.model.detector).manifest, models.folder(config.model.id).manifest
     if not isinstance(detector, Detector):
         raise UnknownModel(_other_kind(models, detector, "detector"))

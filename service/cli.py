@@ -34,9 +34,9 @@ app = typer.Typer(
 )
 
 ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file; `mien config` prints one.")]
-ModelId = Annotated[str | None, typer.Option("--model", "-m", metavar="ID", help="Expression model.")]
+ModelId = Annotated[str | None, typer.Option("--model", "-m", metavar="ID|DIR", help="Expression model: an id, or ./ITS/FOLDER.")]
 ModelDirs = Annotated[list[Path] | None, typer.Option("--models", metavar="DIR", help="Directory of more model folders; repeatable.")]
-DetectorId = Annotated[str | None, typer.Option("--detector", metavar="ID", help="Face finder.")]
+DetectorId = Annotated[str | None, typer.Option("--detector", metavar="ID|DIR", help="Face finder: an id, or ./ITS/FOLDER.")]
 Faces = Annotated[int | None, typer.Option("--faces", metavar="N", help="Faces reported per frame, at most.")]
 Backend = Annotated[str | None, typer.Option("--backend", metavar="NAME", help="Runtime of the networks.")]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads within a network; 0: the runtime chooses.")]

@@ -94,11 +94,21 @@ class Model(Section):
     """Which networks are used and where their folders are."""
 
     id: str = Field(
-        "fer-small", min_length=1, max_length=64, description="Expression model: an id that `mien models` lists. Flag `--model`."
+        "fer-small",
+        min_length=1,
+        max_length=4096,
+        description="Expression model: an id that `mien models` lists, or a model folder (written with a `/`: `./mine`). Flag `--model`.",
     )
-    detector: str = Field("blazeface-front", min_length=1, max_length=64, description="Face finder: a detector's id. Flag `--detector`.")
+    detector: str = Field(
+        "blazeface-front",
+        min_length=1,
+        max_length=4096,
+        description="Face finder: a detector's id, or its folder. Flag `--detector`.",
+    )
     dirs: Paths = Field(
-        (), description="Directories of more model folders, searched before the shipped ones. Flag `--models` (repeatable)."
+        (),
+        description="Directories of more model folders. A model in them takes the place of a shipped one of the same id. "
+        "Flag `--models` (repeatable).",
     )
     allow_random_weights: bool = Field(
         False,

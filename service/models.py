@@ -58,11 +58,13 @@ class _Found:
 class Models:
     """Finds models in `dirs`, each a model folder or a folder of such, and among the shipped ones; loads them once.
 
+    A model in `dirs` takes the place of a shipped one of the same id.
+
     A folder whose manifest cannot be read is listed by its name in `ids()` and `broken`; asking for it says which rule it
     breaks. `engines` and `max_batch` may be read by another thread while a model loads: entries appear when they work.
 
     Raises:
-        FolderError: a given folder is not there, or two folders claim one id.
+        FolderError: a given folder is not there, or two of the given ones claim one id.
     """
 
     def __init__(self, dirs: Sequence[Path], engine: EngineOptions, allow_random_weights: bool = False) -> None:
@@ -261,7 +263,8 @@ def _find(dirs: Sequence[Path], shipped: Path) -> _Found:
                 found.broken.setdefault(path.resolve().name.encode("ascii", "replace").decode("ascii"), error)
                 continue
             before = found.manifests.setdefault(manifest.id, (path, manifest))[0]
-            if before.resolve() != path.resolve():
+            # A given model may stand in for a shipped one: its sha256 in every event says which it was.
+            if directory != shipped and before.resolve() != path.resolve():
                 raise FolderError(f"{before} and {path} both hold model {manifest.id!r}; give one of them another id")
     return found
 

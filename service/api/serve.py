@@ -17,7 +17,7 @@ from fastapi import FastAPI
 from service.api.app import create_app
 from service.api.service import Service
 from service.api.sockets import LiveHttp, LiveSocket
-from service.chosen import detector_of, open_models
+from service.chosen import detector_of, open_models, settled
 from service.clips.queue import Clips, default_directory
 from service.config import Config, ConfigError
 from service.live import LiveLoop
@@ -58,6 +58,7 @@ def run(config: Config, echo: Callable[[str], None] = print) -> None:
         EngineError: a model folder or runtime cannot be used.
         SourceError: a camera cannot be opened.
     """
+    config = settled(config)
     with contextlib.ExitStack() as stack:
         models = stack.enter_context(contextlib.closing(open_models(config)))
         detector = detector_of(models, config)

@@ -277,3 +277,19 @@ def test_windows_of_an_unreadable_clip_leaves_no_file(media: Path, tmp_path: Pat
     result = mien("windows", media / "single_face.jpg", tmp_path / "empty.mp4", "-m", "fer-small", "-o", tmp_path / "w.npz")
     assert (result.exit_code, len(result.stderr.splitlines())) == (1, 1)
     assert [path.name for path in tmp_path.iterdir()] == ["empty.mp4"]
+
+
+def test_a_model_folder_may_be_named_itself(media: Path, single: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copytree(ROOT / "engines/models/fer-small", tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    clip = media / "single_face.mp4"
+    assert mien("analyze", clip, "--format", "ndjson", "--model", "./mine").stdout == single
+    (tmp_path / "mien.toml").write_text(f"[model]\nid = '{tmp_path}/mine'\ndetector = './mine'\n", encoding="utf-8")
+    other_kind = mien("analyze", clip, "--config", "mien.toml")
+    assert (other_kind.exit_code, other_kind.stdout) == (2, "")
+    assert "'fer-small' is of kind expression; one of kind detector is needed" in other_kind.stderr
+    bare = mien("analyze", clip, "--model", "mine")
+    assert (bare.exit_code, bare.stderr) == (2, "mien: error: no model 'mine'; if the folder of that name is meant, write ./mine\n")
+    nothing = mien("analyze", clip, "--model", "./none")
+    assert (nothing.exit_code, nothing.stdout) == (2, "")
+    assert "no model './none'; there are: " in nothing.stderr

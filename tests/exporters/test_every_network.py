@@ -33,7 +33,7 @@ def test_exported_verified_analysed(name: str, tmp_path: Path, media: Path) -> N
     assert "FAILS" not in checked.stdout
     manifest = open_folder(directory).manifest
     assert isinstance(manifest, Expression)
-    chosen = ("--models", tmp_path, "--model", identity)
+    chosen = ("--model", directory)
     refused = ran("service.cli", "analyze", media / "single_face.mp4", *chosen)
     assert refused.returncode != 0
     if {crop.modality for crop in manifest.crops.values()} != {"color"}:

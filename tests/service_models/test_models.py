@@ -128,10 +128,12 @@ def test_two_folders_of_one_id_are_refused_with_both(place: Path) -> None:
     assert str(place / "third") in str(caught.value)
 
 
-def test_a_shipped_id_cannot_be_taken(tmp_path: Path) -> None:
+def test_a_given_model_takes_the_place_of_a_shipped_one(tmp_path: Path) -> None:
     moods(tmp_path / "mine", id="fer-small")
-    with pytest.raises(FolderError, match="both hold model 'fer-small'"):
-        Models([tmp_path], OPTIONS)
+    for directory in (tmp_path, tmp_path / "mine"):
+        models = Models([directory], OPTIONS)
+        assert models.folder("fer-small").path == tmp_path / "mine"
+        assert models.ids().count("fer-small") == 1
 
 
 def test_the_same_folder_given_twice_is_one(place: Path) -> None:
