@@ -1,0 +1,1 @@
+"""The commands of `mien`, by what they are about; `service/cli.py` names them."""

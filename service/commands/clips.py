@@ -1,0 +1,157 @@
+"""`mien analyze` and `mien windows`: what works on clips and pictures.
+
+Owns their flags and order of work. Does not own the analysis (`service/analyze.py`) or what is written (`service/reports.py`,
+`service/collect.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, TextIO
+
+import typer
+
+from service.commands.flags import (
+    Backend,
+    ConfigFile,
+    DetectorId,
+    Faces,
+    Inputs,
+    ModelDirs,
+    ModelId,
+    Random,
+    Threads,
+    load,
+    networks,
+)  # fmt: skip
+from service.commands.telling import Usage, complain, text_file, told
+
+if TYPE_CHECKING:
+    from service.analyze import Analyser, Tally
+    from service.intake import Source
+    from service.reports import Report, Style
+
+
+class Format(str, Enum):
+    """How results are written."""
+
+    TABLE = "table"
+    JSON = "json"
+    NDJSON = "ndjson"
+    CSV = "csv"
+
+
+def analyze(
+    inputs: Inputs,
+    form: Annotated[
+        Format | None, typer.Option("--format", help="How results are written; left out, as FILE's suffix says, else a table.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE", help="Instead of standard output; whole or not at all.")
+    ] = None,
+    timing: Annotated[bool, typer.Option("--timing", help="Add `delivery` (UTC, ms spent) to events; json and ndjson.")] = False,
+    allow_partial: Annotated[bool, typer.Option("--allow-partial", help="Take what a truncated clip has.")] = False,
+    hop: Annotated[int | None, typer.Option("--hop", metavar="N", help="Label every N-th sampled frame.")] = None,
+    faces: Faces = None,
+    model: ModelId = None,
+    detector: DetectorId = None,
+    models: ModelDirs = None,
+    backend: Backend = None,
+    threads: Threads = None,
+    allow_random_weights: Random = False,
+    config: ConfigFile = None,
+) -> None:
+    """Label the expressions in clips and images; folders are searched for both."""
+    with told():
+        form = form or _format_of(output)
+        if timing and form not in {Format.JSON, Format.NDJSON}:
+            raise Usage(f"--timing goes with --format json or ndjson, not {form.value}")
+        from service.analyze import Analyser
+        from service.intake import find
+        from service.reports import Style
+
+        chosen = load(config, networks(model, detector, models, backend, threads, allow_random_weights, faces, hop))
+        sources = find(inputs)
+        with Analyser.create(chosen) as analyser, text_file(output) as out:
+            style = Style(analyser.model, several=len(sources) > 1 or any(path.is_dir() for path in inputs), timing=timing)
+            # Lines that come one by one would run through a bar on the same terminal; a table comes when its bar has gone.
+            bar = form is not Format.NDJSON or not out.isatty()
+            failed = _analyse(analyser, sources, _report(form, out, style), allow_partial, bar)
+            if failed == len(sources):
+                raise typer.Exit(1)
+        if failed:
+            complain(f"{failed} of {len(sources)} inputs could not be analysed")
+            raise typer.Exit(1)
+
+
+def windows(
+    clips: Inputs,
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="W.npz", help="File to write; whole or not at all.")],
+    inputs: Annotated[bool, typer.Option("--inputs", help="Add the crops themselves.")] = False,
+    faces: Faces = None,
+    model: ModelId = None,
+    detector: DetectorId = None,
+    models: ModelDirs = None,
+    backend: Backend = None,
+    threads: Threads = None,
+    allow_random_weights: Random = False,
+    config: ConfigFile = None,
+) -> None:
+    """Write every sample's features as arrays, for `mien-export itq` and its kin."""
+    with told():
+        from service.analyze import Analyser
+        from service.collect import collect, write
+        from service.intake import find
+        from service.replacing import replacing
+        from service.tables import progress
+
+        chosen = load(config, networks(model, detector, models, backend, threads, allow_random_weights, faces, None))
+        sources = find(clips)
+        with Analyser.create(chosen) as analyser:
+            arrays = collect(analyser, sources, inputs, progress)
+        with replacing(output) as file:
+            write(file, arrays)
+
+
+def _format_of(output: Path | None) -> Format:
+    """Return the format that a file's suffix names; a table where it names none."""
+    suffix = "" if output is None else output.suffix.lower().removeprefix(".")
+    return Format(suffix) if suffix in {form.value for form in Format} else Format.TABLE
+
+
+def _report(form: Format, out: TextIO, style: Style) -> Report:
+    from service.reports import Csv, JsonDocument, Ndjson
+    from service.tables import TableReport
+
+    kinds: dict[Format, type[TableReport] | type[JsonDocument] | type[Ndjson] | type[Csv]] = {
+        Format.TABLE: TableReport, Format.JSON: JsonDocument, Format.NDJSON: Ndjson, Format.CSV: Csv,
+    }  # fmt: skip
+    return kinds[form](out, style)
+
+
+def _analyse(analyser: Analyser, sources: Sequence[Source], report: Report, allow_partial: bool, bar: bool) -> int:
+    """Analyse every input and return how many could not be; each of those is complained of as it fails."""
+    from capture.driver import SourceError
+    from service.messages import Failure
+    from service.tables import progress
+
+    failed = 0
+    for number, source in enumerate(sources, start=1):
+        label = f"{number}/{len(sources)} {source.name}" if len(sources) > 1 else source.name
+        outcome: Tally | Failure
+        try:
+            with progress(label, bar) as advance:
+                analysis = analyser.open(source, allow_partial=allow_partial)
+                for event, timing in analysis:
+                    report.say(source, event, timing)
+                    advance(analysis.tally.decoded, analysis.info.frames)
+                outcome = analysis.tally
+        except SourceError as error:
+            failed += 1
+            complain(f"{error.code}: {error}")
+            outcome = Failure(error.code, str(error), retryable=False)
+        report.end(source, outcome)
+    report.close()
+    return failed

@@ -1,0 +1,43 @@
+"""Flags that several commands share, and the configuration they make.
+
+Owns the flags' names and helps. Does not own what a key of the configuration means (`service/config.py`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from service.config import Config
+
+ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file; `mien config` prints one.")]
+ModelId = Annotated[str | None, typer.Option("--model", "-m", metavar="ID|DIR", help="Expression model: an id, or ./ITS/FOLDER.")]
+ModelDirs = Annotated[list[Path] | None, typer.Option("--models", metavar="DIR", help="Directory of more model folders; repeatable.")]
+DetectorId = Annotated[str | None, typer.Option("--detector", metavar="ID|DIR", help="Face finder: an id, or ./ITS/FOLDER.")]
+Faces = Annotated[int | None, typer.Option("--faces", metavar="N", help="Faces reported per frame, at most.")]
+Backend = Annotated[str | None, typer.Option("--backend", metavar="NAME", help="Runtime of the networks.")]
+Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads within a network; 0: the runtime chooses.")]
+Random = Annotated[bool, typer.Option("--allow-random-weights", help="Load models whose weights are random.")]
+Inputs = Annotated[list[Path], typer.Argument(metavar="CLIP|IMAGE|DIR...", help="What to analyse.", show_default=False)]
+
+
+def load(file: Path | None, flags: dict[str, dict[str, Any]]) -> Config:
+    """Return the configuration in force, flags that were not given (None) left out."""
+    from service.config import load
+
+    return load(file, {section: {key: value for key, value in keys.items() if value is not None} for section, keys in flags.items()})
+
+
+def networks(
+    model: str | None, detector: str | None, dirs: list[Path] | None, backend: str | None, threads: int | None,
+    random: bool, faces: int | None, hop: int | None,
+) -> dict[str, dict[str, Any]]:  # fmt: skip
+    """Return the keys that the flags about networks stand for."""
+    return {
+        "model": {"id": model, "detector": detector, "dirs": dirs or None, "allow_random_weights": random or None},
+        "engine": {"backend": backend, "threads": threads},
+        "session": {"faces": faces, "hop": hop},
+    }

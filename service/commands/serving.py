@@ -1,0 +1,48 @@
+"""`mien serve`: the server's flags.
+
+Does not own the server (`service/api/serve.py`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from service.commands.flags import Backend, ConfigFile, DetectorId, ModelDirs, ModelId, Random, Threads, load, networks
+from service.commands.telling import Usage, told
+
+
+def serve(
+    host: Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Address to bind; loopback only.")] = None,
+    port: Annotated[int | None, typer.Option("--port", metavar="N", help="TCP port; 0 takes any free one.")] = None,
+    camera: Annotated[list[str] | None, typer.Option("--camera", metavar="NAME=URI", help="Serve this camera; repeatable.")] = None,
+    model: ModelId = None,
+    detector: DetectorId = None,
+    models: ModelDirs = None,
+    backend: Backend = None,
+    threads: Threads = None,
+    allow_random_weights: Random = False,
+    config: ConfigFile = None,
+) -> None:
+    """Serve live labels over WebSocket and REST."""
+    with told():
+        flags = networks(model, detector, models, backend, threads, allow_random_weights, None, None)
+        flags |= {"server": {"host": host, "port": port}, "cameras": _cameras(camera or [])}
+        chosen = load(config, flags)
+        from service.api.serve import run
+
+        run(chosen)
+
+
+def _cameras(given: Sequence[str]) -> dict[str, str]:
+    cameras: dict[str, str] = {}
+    for text in given:
+        name, separator, uri = text.partition("=")
+        if not separator or not name or not uri:
+            raise Usage("--camera needs NAME=URI, such as door=webcam:0")
+        if name in cameras:
+            raise Usage(f"--camera {name} is given twice")
+        cameras[name] = uri
+    return cameras
