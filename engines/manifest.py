@@ -48,8 +48,8 @@ class Graph(Strict):
 
 
 class Batch(Strict):
-    """How a graph may be batched. `invariant`: a row's output bytes do not depend on the rows beside it (measured at
-    export on the CPU backend); a graph that is not is run one row at a time there."""
+    """How graphs may be batched. `invariant`: in those that the service runs a row's output bytes do not depend on the rows
+    beside it (measured at export on the CPU backend); where they do, rows run one at a time there."""
 
     max: Count = 16
     invariant: bool = False

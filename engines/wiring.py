@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from engines.manifest import CropSpec, Dtype, Expression, Features, Graph, Landmarks, Manifest, Tensor
+from engines.manifest import CropSpec, Dtype, Expression, Features, Graph, Landmarks, Manifest, Part, Tensor
 
 _PARTS = ({"full"}, {"frame"}, {"frame", "window"}, {"full", "frame", "window"})
 Tensors = Mapping[str, Tensor]
@@ -19,6 +19,14 @@ _CUT: Mapping[tuple[str, str], tuple[Dtype, int]] = {
     ("depth", "pixels"): ("float32", 1), ("thermal", "pixels"): ("float32", 1),
 }  # fmt: skip
 """What a crop of a modality and content is: its dtype and channels."""
+
+
+def run_parts(parts: Iterable[Part]) -> tuple[Part, ...]:
+    """Say which of a model's graphs the service runs: the frame graph with what follows it where there is one, else the whole."""
+    there = set(parts)
+    if "frame" in there:
+        return ("frame", "window") if "window" in there else ("frame",)
+    return ("full",)
 
 
 def fault(manifest: Manifest) -> str | None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import onnx
 
 from engines.manifest import Graph, Manifest, Part, Requirement, Weights
+from engines.wiring import run_parts
 from exporters import model_folder, onnx_graph
 from exporters.architecture import Blueprint
 from exporters.card import card
@@ -56,7 +57,7 @@ def network_fields(blueprint: Blueprint, files: Mapping[Part, bytes], weights: W
     step("parity: comparing with the network in float64")
     measured = compare(blueprint, files)
     step("batch invariance: whether a row depends on the rows beside it")
-    invariant = all(is_invariant(files[part], entry, blueprint.max_batch) for part, entry in entries.items())
+    invariant = all(is_invariant(files[part], entries[part], blueprint.max_batch) for part in run_parts(entries))
     return {
         "kind": "expression",
         "title": blueprint.title,

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from engines import wiring
 from engines.engine import EngineError
 from engines.folder import Folder, open_folder
 from engines.manifest import Expression, Manifest, Parity, Part
@@ -97,7 +98,8 @@ def _graphs(folder: Folder) -> str:
 
 
 def _batch(folder: Folder) -> str:
-    found = all(is_invariant(data, folder.manifest.graphs[part], folder.manifest.batch.max) for part, data in _files(folder).items())
+    files, graphs, largest = _files(folder), folder.manifest.graphs, folder.manifest.batch.max
+    found = all(is_invariant(files[part], graphs[part], largest) for part in wiring.run_parts(graphs))
     if folder.manifest.batch.invariant and not found:
         raise Wrong("the manifest says that rows do not depend on each other, here they do")
     return "a row's bytes do not depend on the batch" if found else "a row's bytes depend on the batch; the manifest says so"

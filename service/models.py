@@ -167,7 +167,7 @@ class Models:
         opened: dict[Part, Engine] = {}
         sizes: dict[Part, int] = {}
         try:
-            for part in _parts(folder):
+            for part in wiring.run_parts(manifest.graphs):
                 engine = opened[part] = open_engine(folder, part, self._options)
                 # Other rows in a batch must not change a row's bytes; where they would, rows run alone.
                 free = manifest.batch.invariant or not engine.info.backend.endswith("CPUExecutionProvider")
@@ -214,14 +214,6 @@ class Models:
             outputs = sorted({tensor.name for graph in other.manifest.graphs.values() for tensor in graph.outputs})
             if need.output not in outputs:
                 raise FolderError(f"{where} for its output {need.output!r}, it has {', '.join(outputs)}; export one of them again")
-
-
-def _parts(folder: Folder) -> tuple[Part, ...]:
-    """Return the graphs the runtime uses: the frame graph with what follows it where there is one, else the whole."""
-    graphs = folder.manifest.graphs
-    if "frame" in graphs:
-        return ("frame", "window") if "window" in graphs else ("frame",)
-    return ("full",)
 
 
 def _itq(folder: Folder, features: Features | None) -> tuple[Itq | None, tuple[str, ...]]:
