@@ -120,7 +120,10 @@ class EngineSection(Section):
     """What the networks run on."""
 
     backend: str = Field(
-        "onnx", pattern=r"^[a-z][a-z0-9_]{0,31}$", description="Runtime: a file name in `engines/backends`. Flag `--backend`."
+        "onnx",
+        pattern=r"^[a-z][a-z0-9_]{0,31}$",
+        description="Runtime: a file name in `engines/backends`, or `auto`: the quickest that opens the model; a note says why. "
+        "Flag `--backend`.",
     )
     providers: OptionalNames = Field(None, description="onnxruntime execution providers in order of wish; not set: the backend's default.")
     threads: int = Field(0, ge=0, le=1024, description="Threads within one network; 0: the runtime chooses. Flag `--threads`.")

@@ -17,10 +17,10 @@ from importlib.resources import files
 from pathlib import Path
 
 from engines import wiring
+from engines.choice import open_model
 from engines.engine import Engine, EngineOptions
 from engines.folder import MANIFEST, Folder, FolderError, open_folder, read_manifest
 from engines.manifest import Expression, Features, Graph, Manifest, Part
-from engines.open import open_engine
 from service.batch_size import measure_batch
 from service.events import ModelName
 from service.inputs import GraphKey
@@ -164,23 +164,23 @@ class Models:
         self._check_requirements(folder)
         features = self._features(folder)
         itq, notes = _itq(folder, features)
-        opened: dict[Part, Engine] = {}
+        opened = open_model(folder, wiring.run_parts(manifest.graphs), self._options)
         sizes: dict[Part, int] = {}
         try:
-            for part in wiring.run_parts(manifest.graphs):
-                engine = opened[part] = open_engine(folder, part, self._options)
+            for part, engine in opened.engines.items():
                 # Other rows in a batch must not change a row's bytes; where they would, rows run alone.
                 free = manifest.batch.invariant or not engine.info.backend.endswith("CPUExecutionProvider")
                 sizes[part] = measure_batch(engine, manifest.graphs[part], manifest.batch.max if free else 1)
         except BaseException:
-            for engine in opened.values():
+            for engine in opened.engines.values():
                 engine.close()
             raise
-        for part, engine in opened.items():
+        for part, engine in opened.engines.items():
             self.max_batch[manifest.id, part] = sizes[part]
             self.engines[manifest.id, part] = engine
         name = ModelName(manifest.id, folder.sha256[:12])
-        return Model(manifest, name, next(iter(opened.values())).info.backend, itq, notes, features)
+        said = notes if opened.why is None else (*notes, opened.why)
+        return Model(manifest, name, next(iter(opened.engines.values())).info.backend, itq, said, features)
 
     def _features(self, folder: Folder) -> Features | None:
         """Return the model that a folder's keyframes lean on, loaded."""

@@ -18,7 +18,9 @@ ModelId = Annotated[str | None, typer.Option("--model", "-m", metavar="ID|DIR", 
 ModelDirs = Annotated[list[Path] | None, typer.Option("--models", metavar="DIR", help="Directory of more model folders; repeatable.")]
 DetectorId = Annotated[str | None, typer.Option("--detector", metavar="ID|DIR", help="Face finder: an id, or ./ITS/FOLDER.")]
 Faces = Annotated[int | None, typer.Option("--faces", metavar="N", help="Faces reported per frame, at most.")]
-Backend = Annotated[str | None, typer.Option("--backend", metavar="NAME", help="Runtime of the networks.")]
+Backend = Annotated[
+    str | None, typer.Option("--backend", metavar="NAME", help="Runtime of the networks; auto: the quickest that opens them.")
+]
 Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads within a network; 0: the runtime chooses.")]
 Random = Annotated[bool, typer.Option("--allow-random-weights", help="Load models whose weights are random.")]
 Inputs = Annotated[list[Path], typer.Argument(metavar="CLIP|IMAGE|DIR...", help="What to analyse.", show_default=False)]
