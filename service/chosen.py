@@ -36,8 +36,12 @@ def open_models(config: Config) -> Models:
     Raises:
         EngineError: a folder of models is not one.
     """
-    options = EngineOptions(config.engine.backend, config.engine.providers, config.engine.threads, config.engine.allow_fallback)
-    return Models(config.model.dirs, options, config.model.allow_random_weights)
+    return Models(config.model.dirs, engine_options(config), config.model.allow_random_weights)
+
+
+def engine_options(config: Config) -> EngineOptions:
+    """Return how graphs are opened."""
+    return EngineOptions(config.engine.backend, config.engine.providers, config.engine.threads, config.engine.allow_fallback)
 
 
 def detector_of(models: Models, config: Config) -> Detector:

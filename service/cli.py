@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from service.commands import clips, listing, serving
+from service.commands import checkup, clips, listing, serving
 
 app = typer.Typer(
     name="mien",
@@ -24,6 +24,7 @@ app.command()(clips.windows)
 app.command("models")(listing.models_)
 app.command("config")(listing.config_)
 app.command()(serving.serve)
+app.command()(checkup.doctor)
 
 
 def main() -> None:

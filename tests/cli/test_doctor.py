@@ -1,0 +1,86 @@
+"""`mien doctor`: answers about this machine that other tools confirm, and an exit code that a script can use."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from importlib import metadata
+from pathlib import Path
+
+import onnxruntime
+import pytest
+from typer.testing import CliRunner, Result
+
+from engines.open import names
+from service.cli import app
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.upper().startswith("MIEN_")]:
+        monkeypatch.delenv(name)
+
+
+def doctor(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["doctor", *map(str, arguments)])
+
+
+def found(*arguments: object) -> dict[tuple[str, str], dict[str, str]]:
+    result = doctor("--format", "json", *arguments)
+    return {(one["topic"], one["name"]): one for one in json.loads(result.stdout)}
+
+
+def test_what_it_says_is_so() -> None:
+    here = found()
+    assert {topic for topic, _ in here} == {"machine", "gpu", "packages", "cameras", "runtimes", "models"}
+    assert f"{len(os.sched_getaffinity(0))} cores" in here["machine", "processor"]["detail"]
+    assert here["machine", "mien"]["detail"] == metadata.version("mien")
+    assert {name for topic, name in here if topic == "runtimes"} == set(names())
+    assert onnxruntime.__version__ in here["runtimes", "onnx"]["detail"]
+    assert here["models", "fer-small (chosen)"]["state"] == "ok"
+    assert here["models", "blazeface-front (chosen)"]["state"] == "ok"
+    assert here["models", "faceapi-expression"]["detail"].startswith("onnx:CPUExecutionProvider")
+    if shutil.which("nvidia-smi") is None:
+        assert here["gpu", "nvidia"]["state"] == "absent"
+
+
+def test_an_absent_package_comes_with_its_command() -> None:
+    absent = [one for (topic, _), one in found().items() if topic == "packages" and one["state"] == "absent"]
+    assert absent
+    for one in absent:
+        assert f"pip install 'mien[{one['name']}]'" in one["detail"]
+
+
+def test_a_table_for_people() -> None:
+    result = doctor()
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert "fer-small (chosen)" in result.stdout
+
+
+def test_what_is_asked_for_and_cannot_run_is_a_fault() -> None:
+    result = doctor("--backend", "nothing")
+    assert result.exit_code == 1
+    assert "no engine backend 'nothing'" in result.stdout
+    there = found("--model", "nobody")
+    assert there["models", "nobody (chosen)"]["state"] == "fault"
+    assert "no model 'nobody'" in there["models", "nobody (chosen)"]["detail"]
+    assert there["models", "faceapi-expression"]["state"] == "ok"
+
+
+def test_a_broken_folder_is_named_and_is_no_fault_unless_chosen(tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "engines/models/fer-small", tmp_path / "mine")
+    (tmp_path / "mine" / "frame.onnx").write_bytes(b"?")
+    unchosen = tmp_path / "other"
+    unchosen.mkdir()
+    (unchosen / "manifest.json").write_text("{}")
+    there = found("--models", tmp_path)
+    assert there["models", "fer-small (chosen)"]["state"] == "fault"
+    assert "frame.onnx" in there["models", "fer-small (chosen)"]["detail"]
+    assert there["models", "other"]["state"] == "absent"
+
+
+def test_auto_says_why() -> None:
+    assert "backend auto took " in found("--backend", "auto")["models", "fer-small (chosen)"]["detail"]
