@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from io import BytesIO
+from itertools import pairwise
 from typing import BinaryIO
 
 import numpy as np
@@ -20,6 +21,7 @@ from engines.manifest import Expression, Manifest
 from service.analyze import Analyser
 from service.intake import Source
 from service.models import feature_graph
+from service.perception.flow import flow
 from service.settings import Taken
 from service.tables import Advance
 
@@ -42,19 +44,11 @@ class Samples:
     inputs: dict[str, list[NDArray[np.generic]]] = field(default_factory=dict)
 
 
-def features_of(manifest: Manifest) -> str:
-    """Return the name of the model's per-frame feature output, or of that of the model its keyframes lean on.
-
-    Raises:
-        NoFeatures: it has none.
-    """
+def features_of(manifest: Manifest) -> str | None:
+    """Return the name of the model's per-frame feature output, or of that of the model its keyframes lean on; None: it has none."""
     if isinstance(manifest, Expression) and ("frame" in manifest.graphs or manifest.keyframes.model is not None):
-        name = manifest.keyframes.features or manifest.outputs.get("features")
-        if name is not None:
-            return name
-    raise NoFeatures(
-        f"model {manifest.id!r} gives no features per frame: its manifest needs a frame graph and outputs.features, or keyframes.model"
-    )
+        return manifest.keyframes.features or manifest.outputs.get("features")
+    return None
 
 
 def collect(
@@ -63,34 +57,42 @@ def collect(
     """Run every clip and return the arrays by name; `with_inputs` adds the crops, `watch` shows a clip's progress.
 
     Raises:
-        NoFeatures: the model has no features.
+        NoFeatures: the model has no features, and its crops were not asked for.
         SourceError: a clip cannot be read: a fit over the others would not be the one that was asked for.
     """
     manifest, by = analyser.model.manifest, analyser.model.features
     output = features_of(manifest)
     assert isinstance(manifest, Expression)
+    if output is None and not with_inputs:
+        raise NoFeatures(
+            f"model {manifest.id!r} gives no features per frame: its manifest needs a frame graph and outputs.features, or "
+            "keyframes.model; with --inputs its crops are written"
+        )
     samples = Samples()
     for index, clip in enumerate(clips):
         analysis = analyser.open(clip, _taker(samples, index, output, with_inputs))
         with watch(clip.name) as advance:
             for _ in analysis:
                 advance(analysis.tally.decoded, analysis.info.frames)
-    features = np.stack(samples.features) if samples.features else np.zeros((0, 0), np.float32)
     arrays: dict[str, NDArray[np.generic]] = {
-        "features": features,
         "track": np.array(samples.track, np.int64),
         "frame": np.array(samples.frame, np.int64),
         "t_ns": np.array(samples.t_ns, np.int64),
         "clip": np.array(samples.clip, np.int32),
         "clips": np.array([clip.name for clip in clips], np.str_),
         "model": np.array(manifest.id, np.str_),
-        "feature_model": np.array(feature_graph(manifest, by)[1], np.str_),
     }
+    if output is not None:
+        arrays["features"] = np.stack(samples.features) if samples.features else np.zeros((0, 0), np.float32)
+        arrays["feature_model"] = np.array(feature_graph(manifest, by)[1], np.str_)
     if by is not None:
         # The model's folder pins that other model by its manifest; by this a fit is known to be of the same.
         arrays["feature_manifest"] = np.array(next(need.sha256 for need in manifest.requires if need.id == by.id), np.str_)
     for name, rows in samples.inputs.items():
-        arrays["inputs" if len(samples.inputs) == 1 else f"inputs.{name}"] = np.stack(rows)
+        stacked = np.stack(rows)
+        if manifest.crops[name].content == "flow":
+            stacked = _flows(stacked, samples)
+        arrays["inputs" if len(samples.inputs) == 1 else f"inputs.{name}"] = stacked
     return arrays
 
 
@@ -103,14 +105,28 @@ def write(out: BinaryIO, arrays: dict[str, NDArray[np.generic]]) -> None:
             archive.writestr(zipfile.ZipInfo(f"{name}.npy", _EPOCH), buffer.getvalue(), zipfile.ZIP_DEFLATED)
 
 
-def _taker(samples: Samples, clip: int, output: str, with_inputs: bool) -> Callable[[Taken], None]:
+def _flows(crops: NDArray[np.generic], samples: Samples) -> NDArray[np.float32]:
+    """Return each sample's flow from the one before it in its track; the first has its successor's, as in `windows/buffer.py`."""
+    flows = np.zeros((len(crops), 2, *crops.shape[2:]), np.float32)
+    rows: dict[tuple[int, int], list[int]] = {}
+    for row, track in enumerate(zip(samples.clip, samples.track, strict=True)):
+        rows.setdefault(track, []).append(row)
+    for own in rows.values():
+        for before, after in pairwise(own):
+            flows[after] = flow(crops[before].astype(np.uint8), crops[after].astype(np.uint8))
+        flows[own[0]] = flows[own[1 % len(own)]]
+    return flows
+
+
+def _taker(samples: Samples, clip: int, output: str | None, with_inputs: bool) -> Callable[[Taken], None]:
     def take(taken: Taken) -> None:
         samples.track.append(taken.track)
         samples.frame.append(taken.frame)
         samples.t_ns.append(taken.t_ns)
         samples.clip.append(clip)
-        feature = taken.outputs[output] if taken.feature is None else taken.feature
-        samples.features.append(np.array(feature, np.float32).reshape(-1))
+        if output is not None:
+            feature = taken.outputs[output] if taken.feature is None else taken.feature
+            samples.features.append(np.array(feature, np.float32).reshape(-1))
         if with_inputs:
             for name, crop in taken.inputs.items():
                 samples.inputs.setdefault(name, []).append(np.array(crop))
