@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from service.commands import checkup, clips, listing, serving
+from service.commands import benching, checkup, clips, listing, serving
 
 app = typer.Typer(
     name="mien",
@@ -25,6 +25,7 @@ app.command("models")(listing.models_)
 app.command("config")(listing.config_)
 app.command()(serving.serve)
 app.command()(checkup.doctor)
+app.command()(benching.bench)
 
 
 def main() -> None:

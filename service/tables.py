@@ -7,7 +7,7 @@ columns cut. What programs read is in `reports.py`.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol, TextIO
 
@@ -113,6 +113,16 @@ def progress(label: str, wanted: bool = True) -> Iterator[Advance]:
     with Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False) as bar:
         task = bar.add_task(shown(label), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+@contextmanager
+def working() -> Iterator[Callable[[str], None]]:
+    """Show what is being done, one line on stderr while the block runs, if stderr is a terminal."""
+    if not sys.stderr.isatty():
+        yield lambda text: None
+        return
+    with Console(stderr=True, highlight=False, markup=False, emoji=False).status("") as status:
+        yield lambda text: status.update(Text(shown(text)))
 
 
 def _face(at: str, face: FaceEvent) -> Row:

@@ -25,6 +25,8 @@ def told() -> Iterator[None]:
     """Turn every error a user can cause into one line on stderr and an exit code; others are bugs and keep their trace."""
     from capture.driver import SourceError
     from engines.engine import EngineError
+    from service.bench.plot import NoPlots
+    from service.bench.windows import SamplesRefused
     from service.collect import NoFeatures
     from service.config import ConfigError
     from service.models import UnknownModel
@@ -39,7 +41,7 @@ def told() -> Iterator[None]:
     except SourceError as error:
         complain(f"{error.code}: {error}")
         raise typer.Exit(1) from None
-    except (Usage, ConfigError, UnknownModel, FinderError, NoFeatures, EngineError) as error:
+    except (Usage, ConfigError, UnknownModel, FinderError, NoFeatures, NoPlots, SamplesRefused, EngineError) as error:
         complain(str(error))
         raise typer.Exit(2) from None
     except OSError as error:

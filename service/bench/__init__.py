@@ -1,0 +1,1 @@
+"""Models on runtimes, timed side by side and compared: `mien bench`."""

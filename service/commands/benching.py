@@ -1,0 +1,111 @@
+"""`mien bench`: models on runtimes, in turn, with what is lost beside what is gained.
+
+Owns its flags and the table. Does not own the measurement (`service/bench/`).
+"""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing
+from dataclasses import asdict, replace
+from enum import Enum
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from service.commands.flags import ConfigFile, ModelDirs, load
+from service.commands.telling import Usage, text_file, told
+
+if TYPE_CHECKING:
+    from service.bench.variants import Measured, Variant
+    from service.config import Config
+
+HEADS = ("model", "precision", "runtime", "threads", "batch", "ms", "quartiles", "times", "labels agree", "differs by", "note")
+
+
+class Form(str, Enum):
+    """How figures are written."""
+
+    TABLE = "table"
+    JSON = "json"
+
+
+def bench(
+    models: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Expression models: ids, or ./THEIR/FOLDERS.", show_default=False)
+    ],
+    backend: Annotated[list[str] | None, typer.Option("--backend", metavar="NAME", help="Runtime; repeatable. Left out: onnx.")] = None,
+    batch: Annotated[list[int] | None, typer.Option("--batch", metavar="N", help="Results made at once; repeatable.", min=1)] = None,
+    threads: Annotated[
+        list[int] | None, typer.Option("--threads", metavar="N", help="Threads within a network; repeatable. Left out: 1.", min=0)
+    ] = None,
+    samples: Annotated[
+        Path | None, typer.Option("--samples", metavar="W.npz", help="Real crops (`mien windows --inputs`): what is lost is measured too.")
+    ] = None,
+    turns: Annotated[int, typer.Option("--turns", metavar="N", help="Times each way is run.", min=2)] = 15,
+    form: Annotated[Form, typer.Option("--format", help="How figures are written.")] = Form.TABLE,
+    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Instead of standard output.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw it too (svg, pdf as well).")] = None,
+    dirs: ModelDirs = None,
+    config: ConfigFile = None,
+) -> None:
+    """Time models side by side: every model on every runtime, batch and thread count given, all in turn."""
+    with told():
+        from service.bench.plot import draw
+        from service.bench.variants import bench as measure
+        from service.tables import working
+
+        chosen = load(config, {"model": {"dirs": dirs or None}})
+        with working() as watch:
+            found = measure(_variants(chosen, models, backend or ["onnx"], batch or [1], threads or [1], samples), turns, watch)
+        with text_file(output) as out:
+            if form is Form.JSON:
+                out.write(json.dumps([_plain(one) for one in found], ensure_ascii=False, indent=1) + "\n")
+            else:
+                from service.tables import print_table
+
+                print_table(out, HEADS, [_row(one) for one in found], f"{len(found)} ways, {turns} turns each; ms: of one result")
+        if plot is not None:
+            draw(found, plot, f"mien bench, {turns} turns" + (f", {samples.name}" if samples else ""))
+        if all(one.why is not None for one in found):
+            raise typer.Exit(1)
+
+
+def _variants(
+    chosen: Config, wanted: list[str], backends: list[str], batches: list[int], threads: list[int], samples: Path | None
+) -> list[Variant]:
+    from engines.folder import open_folder
+    from engines.manifest import Expression
+    from service.bench.variants import Variant
+    from service.bench.windows import noise, windows
+    from service.chosen import engine_options, open_models, settled
+
+    made: list[Variant] = []
+    for named in wanted:
+        own = settled(chosen.model_copy(update={"model": chosen.model.model_copy(update={"id": named})}))
+        with closing(open_models(own)) as there:
+            folder = open_folder(there.folder(own.model.id).path)
+        if not isinstance(folder.manifest, Expression):
+            raise Usage(f"model {folder.manifest.id!r} is of kind {folder.manifest.kind}; bench times those of kind expression")
+        rows = noise(folder.manifest, 2) if samples is None else windows(samples, folder.manifest)
+        for backend, count, size in product(backends, threads, batches):
+            options = replace(engine_options(chosen), backend=backend, threads=count)
+            made.append(Variant(folder, options, size, rows, samples is not None))
+    return made
+
+
+def _row(one: Measured) -> tuple[str, ...]:
+    named = (one.model, one.precision, one.runtime or one.asked, str(one.threads), str(one.batch))
+    if one.why is not None:
+        return (*named, "", "", "", "", "", one.why)
+    low, high = one.quartiles_ms
+    lost = one.difference
+    agree = "" if lost is None or lost.agreement is None else f"{lost.agreement:.1%} of {lost.windows}"
+    times = "" if one.ratio is None else f"{one.ratio:.2f}×"
+    return (*named, f"{one.median_ms:.3g}", f"{low:.3g}–{high:.3g}", times, agree, "" if lost is None else f"{lost.largest:.1e}", "")
+
+
+def _plain(one: Measured) -> dict[str, object]:
+    return asdict(one) if one.why is not None else {**asdict(one), "median_ms": one.median_ms, "quartiles_ms": one.quartiles_ms}
