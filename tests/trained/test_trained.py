@@ -15,7 +15,7 @@ from torch import nn
 from engines.manifest import Part
 from exporters import checkpoint, export
 from exporters.architecture import Blueprint
-from exporters.cells import AttentionLstm, ConvLstm, PeepholeConvLstm
+from exporters.cells import ConvLstm
 from exporters.comparison import compare
 from exporters.invariance import open_session, run
 from exporters.parity import ParityFailed
@@ -66,6 +66,10 @@ def kept(network: nn.Module) -> Iterator[nn.Module]:
         network.load_state_dict(before)
 
 
+# A dropped peephole and a missing normalisation are held against random weights that spread (tests/exporters/test_enhanced.py,
+# test_mran.py): networks that have them take longer to train than all of these together.
+
+
 def fails(exported: Exported) -> None:
     with pytest.raises(ParityFailed):
         compare(*exported)
@@ -75,35 +79,13 @@ def cells(blueprint: Blueprint, kind: type[nn.Module]) -> list[nn.Module]:
     return [module for module in blueprint.network.modules() if isinstance(module, kind)]
 
 
+@pytest.mark.parametrize("exported", [name for name in RECIPES if name != "overlap"], indirect=True)
 def test_swapped_gates_fail(exported: Exported) -> None:
     with kept(exported[0].network):
-        for cell in cells(exported[0], ConvLstm) or pytest.skip("has no recurrent cell"):
+        for cell in cells(exported[0], ConvLstm):
             i, f, g, o = cell.x.weight.chunk(4)  # type: ignore[union-attr, operator]
             cell.x.weight.copy_(torch.cat([f, i, g, o]))  # type: ignore[union-attr, operator]
         fails(exported)
-
-
-def test_dropped_peepholes_fail(exported: Exported) -> None:
-    with kept(exported[0].network):
-        found = cells(exported[0], PeepholeConvLstm) + cells(exported[0], AttentionLstm)
-        for cell in found or pytest.skip("has no peepholes"):
-            (cell.peephole_o if isinstance(cell, AttentionLstm) else cell.peephole).zero_()  # type: ignore[operator, union-attr]
-        fails(exported)
-
-
-def test_a_missing_normalisation_fails(exported: Exported) -> None:
-    modules = list(exported[0].network.modules())
-    owners = [(module, name) for module in modules for name, child in module.named_children() if isinstance(child, nn.GroupNorm)]
-    if not owners:
-        pytest.skip("has no group normalisation")
-    norms = [getattr(owner, name) for owner, name in owners]
-    try:
-        for owner, name in owners:
-            setattr(owner, name, nn.Identity())
-        fails(exported)
-    finally:
-        for (owner, name), norm in zip(owners, norms, strict=True):
-            setattr(owner, name, norm)
 
 
 class Reversed(nn.Module):

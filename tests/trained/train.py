@@ -46,25 +46,13 @@ class Recipe:
     rate: float = 2e-3
 
 
-CELLS: Mapping[str, object] = {
-    "labels": CLASSES,
-    "streams": ("rgb-convlstm",),
-    "widths": (4, 8, 8, 8),
-    "kernels": (3, 3, 3, 3),
-    "fully_connected": (32,),
-}
 RECIPES: Mapping[str, Recipe] = {
     "facial": Recipe("facial_3dcnn_convlstm", {"labels": CLASSES, "widths": (4, 8, 8), "hidden": 8}),
     "facial-branch": Recipe(
         "facial_3dcnn_convlstm",
         {"labels": CLASSES, "widths": (4, 8, 8), "hidden": 8, "fer_branch": True, "branch_widths": (4, 8, 16)},
     ),
-    "gesture": Recipe("gesture_3dcnn_convlstm", {"labels": CLASSES, "width": 4, "hidden": 8}, clips=400, batch=8),
-    "lrcn": Recipe("lrcn", {"labels": CLASSES, "width": 4, "features": 32, "hidden": 32}, clips=400, batch=8),
-    "enhanced": Recipe("enhanced_convlstm", {**CELLS, "groups": 4}, clips=400, batch=8),
-    "peepholes": Recipe("enhanced_convlstm", {**CELLS, "enhanced": False}, clips=400, batch=8),
-    "uran": Recipe("uran", {"size": 32, "frames": 8}, steps=150, batch=8, rate=1e-3),
-    "mran": Recipe("mran", {"size": 32, "frames": 8}, steps=150, batch=8, rate=1e-3),
+    "gesture": Recipe("gesture_3dcnn_convlstm", {"labels": CLASSES, "width": 4, "hidden": 8}, steps=150, clips=400, batch=8),
     "overlap": Recipe("grayscale_overlap_cnn", {"labels": CLASSES, "width": 8, "hidden": 32}),
 }
 
