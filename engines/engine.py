@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Arrays = Mapping[str, NDArray[np.generic]]
+Precision = Literal["fp32", "bf16"]
 
 
 class EngineError(Exception):
@@ -33,18 +34,24 @@ class BackendLost(EngineError):
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """How to open an engine. `providers`: execution providers in order of wish (None: the backend's default);
-    `threads`: intra-op threads (0: the runtime chooses); `allow_fallback`: accept another device than asked for."""
+    """How to open an engine. `providers`: execution providers, or devices, in order of wish (None: the backend's default);
+    `threads`: intra-op threads (0: the runtime chooses); `allow_fallback`: accept another device or precision than asked for;
+    `precision`: what an fp32 graph is computed in; `url`: HOST:PORT of an inference server; `timeout_s`: how long it may take
+    for a run before it counts as gone."""
 
     backend: str = "onnx"
     providers: tuple[str, ...] | None = None
     threads: int = 0
     allow_fallback: bool = False
+    precision: Precision = "fp32"
+    url: str = "127.0.0.1:8001"
+    timeout_s: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class EngineInfo:
-    """What really runs: `backend` with the provider in use (`onnx:CPUExecutionProvider`), runtime version, threads."""
+    """What really runs: `backend` with the provider in use (`onnx:CPUExecutionProvider`, `openvino:CPU(bf16)`), runtime version,
+    threads (0: not ours to say)."""
 
     backend: str
     version: str

@@ -13,6 +13,7 @@ from onnxruntime.capi import onnxruntime_pybind11_state as ort_state
 
 from engines.engine import Arrays, BackendLost, EngineError, EngineInfo, EngineOptions, SilentFallback
 from engines.manifest import Graph
+from engines.shapes import Shapes
 
 CPU = "CPUExecutionProvider"
 PREFERRED = ("CUDAExecutionProvider", CPU)
@@ -35,8 +36,12 @@ class OnnxEngine:
 
     def __init__(self, data: bytes, name: str, graph: Graph, options: EngineOptions) -> None:
         self._name = name
-        self._inputs = {tensor.name: tensor for tensor in graph.inputs}
-        self._outputs = [tensor.name for tensor in graph.outputs]
+        self._shapes = Shapes.of(name, graph)
+        self._outputs = list(self._shapes.outputs)
+        if options.precision != "fp32":
+            raise EngineError(
+                f"{name}: onnx runs a graph in the precision it was exported in; for {options.precision} take --backend openvino"
+            )
         wanted = _wanted(name, options)
         session = self._open(data, wanted, options)
         used = session.get_providers()
@@ -78,32 +83,15 @@ class OnnxEngine:
         """
         if self._session is None:
             raise EngineError(f"{self._name}: the engine is closed; open the graph again")
-        batch = self._check(inputs)
+        rows = self._shapes.rows(inputs)
         try:
             found: list[NDArray[np.generic]] = self._session.run(self._outputs, dict(inputs))
         except _FAULTS as error:
             lost = type(error).__name__ in _LOST_TYPES or any(sign in str(error) for sign in _LOST)
             raise (BackendLost if lost else EngineError)(f"{self._name}: the run failed: {_first_line(error)}") from error
-        for name, array in zip(self._outputs, found, strict=True):
-            if array.shape[:1] != (batch,):
-                raise EngineError(
-                    f"{self._name}: output {name} has shape {array.shape} for a batch of {batch}; export it with the batch first"
-                )
-        return dict(zip(self._outputs, found, strict=True))
-
-    def _check(self, inputs: Arrays) -> int:
-        """Return the batch size of inputs that fit."""
-        if inputs.keys() != self._inputs.keys():
-            raise EngineError(f"{self._name}: inputs are {', '.join(self._inputs)}; got {', '.join(inputs) or 'none'}")
-        batch = next(iter(inputs.values())).shape[:1]
-        for name, array in inputs.items():
-            tensor = self._inputs[name]
-            if array.dtype != tensor.dtype or array.shape != (*batch, *tensor.shape) or batch in ((), (0,)):
-                raise EngineError(
-                    f"{self._name}: input {name} must be {tensor.dtype} ({', '.join(('batch', *map(str, tensor.shape)))}), one batch of at "
-                    f"least 1 for all inputs; got {array.dtype} {array.shape}"
-                )
-        return int(batch[0])
+        outputs = dict(zip(self._outputs, found, strict=True))
+        self._shapes.check(outputs, rows)
+        return outputs
 
     def close(self) -> None:
         """Release the session. May be called again."""
