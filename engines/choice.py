@@ -5,7 +5,7 @@ Owns that order and the words for why. Does not own the opening of a graph (`ope
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from engines.engine import Engine, EngineError, EngineOptions
@@ -44,22 +44,24 @@ class Opened:
     why: str | None = None
 
 
-def open_model(folder: Folder, parts: Sequence[Part], options: EngineOptions, order: Sequence[Candidate] = ORDER) -> Opened:
-    """Open some graphs of a verified folder on one runtime.
+def open_model(
+    folder: Folder, parts: Sequence[Part], options: EngineOptions, order: Sequence[Candidate] = ORDER, exact: Collection[Part] = ()
+) -> Opened:
+    """Open some graphs of a verified folder on one runtime; those in `exact` in fp32, whatever the precision of the rest.
 
     Raises:
         BackendMissing: the backend asked for is not there.
         EngineError: it refuses a graph; or, with `auto`, every candidate does, each with its reason.
     """
     if options.backend != AUTO:
-        return Opened(_all(folder, parts, options))
+        return Opened(_all(folder, parts, options, exact))
     if options.providers is not None:
         raise EngineError("backend auto chooses providers itself; leave them out, or ask for backend onnx with them")
     passed: list[str] = []
     for candidate in order:
         wish = replace(options, backend=candidate.backend, providers=candidate.providers, allow_fallback=False)
         try:
-            engines = _all(folder, parts, wish)
+            engines = _all(folder, parts, wish, exact)
         except EngineError as error:
             passed.append(f"{candidate}: {error}")
             continue
@@ -68,11 +70,11 @@ def open_model(folder: Folder, parts: Sequence[Part], options: EngineOptions, or
     raise EngineError(f"{folder.manifest.id}: no runtime takes it: {' | '.join(passed)}")
 
 
-def _all(folder: Folder, parts: Sequence[Part], options: EngineOptions) -> dict[Part, Engine]:
+def _all(folder: Folder, parts: Sequence[Part], options: EngineOptions, exact: Collection[Part]) -> dict[Part, Engine]:
     opened: dict[Part, Engine] = {}
     try:
         for part in parts:
-            opened[part] = open_engine(folder, part, options)
+            opened[part] = open_engine(folder, part, replace(options, precision="fp32") if part in exact else options)
     except BaseException:
         for engine in opened.values():
             engine.close()

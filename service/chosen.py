@@ -5,6 +5,7 @@ Owns the one way from `Config` to running graphs, for the command line and the s
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from engines.engine import EngineOptions
@@ -36,12 +37,23 @@ def open_models(config: Config) -> Models:
     Raises:
         EngineError: a folder of models is not one.
     """
-    return Models(config.model.dirs, engine_options(config), config.model.allow_random_weights)
+    return Models(config.model.dirs, engine_options(config), config.model.allow_random_weights, finder_options(config))
 
 
 def engine_options(config: Config) -> EngineOptions:
     """Return how graphs are opened."""
-    return EngineOptions(config.engine.backend, config.engine.providers, config.engine.threads, config.engine.allow_fallback)
+    said = config.engine
+    return EngineOptions(
+        said.backend, said.providers, said.threads, said.allow_fallback, precision=said.precision, url=said.url, timeout_s=said.timeout_s
+    )
+
+
+def finder_options(config: Config) -> EngineOptions:
+    """Return how those of face finders are."""
+    options = engine_options(config)
+    # A picture per frame is not worth sending: beside a server, faces are found here.
+    backend = config.engine.detector_backend or ("onnx" if options.backend == "triton" else options.backend)
+    return options if backend == options.backend else replace(options, backend=backend, providers=None)
 
 
 def detector_of(models: Models, config: Config) -> Detector:

@@ -125,7 +125,21 @@ class EngineSection(Section):
         description="Runtime: a file name in `engines/backends`, or `auto`: the quickest that opens the model; a note says why. "
         "Flag `--backend`.",
     )
-    providers: OptionalNames = Field(None, description="onnxruntime execution providers in order of wish; not set: the backend's default.")
+    detector_backend: str | None = Field(
+        None,
+        pattern=r"^[a-z][a-z0-9_]{0,31}$",
+        description="Runtime of the face finder; not set: that of `backend`, but `onnx` beside `triton`: faces are found here.",
+    )
+    providers: OptionalNames = Field(
+        None, description="onnxruntime execution providers, or OpenVINO devices, in order of wish; not set: the backend's default."
+    )
+    precision: Literal["fp32", "bf16"] = Field(
+        "fp32", description="What fp32 networks are computed in. `bf16`: `openvino` on a CPU that has it; what chooses stays fp32."
+    )
+    url: str = Field("127.0.0.1:8001", min_length=1, max_length=1024, description="HOST:PORT of the inference server, for `triton`.")
+    timeout_s: float = Field(
+        2.0, gt=0, le=60, description="How long that server may take above what a run needs; then it counts as lost, and labels say so."
+    )
     threads: int = Field(0, ge=0, le=1024, description="Threads within one network; 0: the runtime chooses. Flag `--threads`.")
     allow_fallback: bool = Field(False, description="Run on another device than the one asked for instead of refusing to start.")
 

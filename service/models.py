@@ -12,7 +12,8 @@ import threading
 import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -20,7 +21,8 @@ from engines import wiring
 from engines.choice import open_model
 from engines.engine import Engine, EngineOptions
 from engines.folder import MANIFEST, Folder, FolderError, open_folder, read_manifest
-from engines.manifest import Expression, Features, Graph, Manifest, Part
+from engines.manifest import Detector, Expression, Features, Graph, Manifest, Part
+from engines.reopening import ReopeningEngine
 from service.batch_size import measure_batch
 from service.events import ModelName
 from service.inputs import GraphKey
@@ -58,7 +60,8 @@ class _Found:
 class Models:
     """Finds models in `dirs`, each a model folder or a folder of such, and among the shipped ones; loads them once.
 
-    A model in `dirs` takes the place of a shipped one of the same id.
+    A model in `dirs` takes the place of a shipped one of the same id. `finder`: how face finders are opened, if otherwise than the rest.
+    An engine whose runtime goes is opened again when it can be (`engines/reopening.py`).
 
     A folder whose manifest cannot be read is listed by its name in `ids()` and `broken`; asking for it says which rule it
     breaks. `engines` and `max_batch` may be read by another thread while a model loads: entries appear when they work.
@@ -67,10 +70,13 @@ class Models:
         FolderError: a given folder is not there, or two of the given ones claim one id.
     """
 
-    def __init__(self, dirs: Sequence[Path], engine: EngineOptions, allow_random_weights: bool = False) -> None:
+    def __init__(
+        self, dirs: Sequence[Path], engine: EngineOptions, allow_random_weights: bool = False, finder: EngineOptions | None = None
+    ) -> None:
         self.engines: dict[GraphKey, Engine] = {}
         self.max_batch: dict[GraphKey, int] = {}
         self._options = engine
+        self._finder = finder or engine
         self._allow_random = allow_random_weights
         # Loading takes seconds; looking a folder up must not wait for it.
         self._loading = threading.Lock()
@@ -164,7 +170,8 @@ class Models:
         self._check_requirements(folder)
         features = self._features(folder)
         itq, notes = _itq(folder, features)
-        opened = open_model(folder, wiring.run_parts(manifest.graphs), self._options)
+        options, exact = self._asked(manifest, itq)
+        opened = open_model(folder, wiring.run_parts(manifest.graphs), options, exact=exact)
         sizes: dict[Part, int] = {}
         try:
             for part, engine in opened.engines.items():
@@ -177,10 +184,21 @@ class Models:
             raise
         for part, engine in opened.engines.items():
             self.max_batch[manifest.id, part] = sizes[part]
-            self.engines[manifest.id, part] = engine
+            again = partial(_open_again, folder.without_graphs(), part, options, exact)
+            self.engines[manifest.id, part] = ReopeningEngine(engine, again)
         name = ModelName(manifest.id, folder.sha256[:12])
         said = notes if opened.why is None else (*notes, opened.why)
-        return Model(manifest, name, next(iter(opened.engines.values())).info.backend, itq, said, features)
+        runs = " + ".join(dict.fromkeys(engine.info.backend for engine in opened.engines.values()))
+        return Model(manifest, name, runs, itq, said, features)
+
+    def _asked(self, manifest: Manifest, itq: Itq | None) -> tuple[EngineOptions, tuple[Part, ...]]:
+        """Return how a model is opened, and which of its graphs must run in fp32: what is chosen by their numbers would jump."""
+        if isinstance(manifest, Detector):
+            return replace(self._finder, precision="fp32"), ()
+        if not isinstance(manifest, Expression):
+            return replace(self._options, precision="fp32"), ()
+        chooses = itq is not None or manifest.keyframes.selector == "kmeans"
+        return self._options, ("frame",) if chooses and manifest.keyframes.model is None else ()
 
     def _features(self, folder: Folder) -> Features | None:
         """Return the model that a folder's keyframes lean on, loaded."""
@@ -214,6 +232,14 @@ class Models:
             outputs = sorted({tensor.name for graph in other.manifest.graphs.values() for tensor in graph.outputs})
             if need.output not in outputs:
                 raise FolderError(f"{where} for its output {need.output!r}, it has {', '.join(outputs)}; export one of them again")
+
+
+def _open_again(before: Folder, part: Part, options: EngineOptions, exact: Sequence[Part]) -> Engine:
+    """Open a graph once more, from a folder that has not changed since."""
+    folder = open_folder(before.path)
+    if folder.sha256 != before.sha256:
+        raise FolderError(f"{before.path / MANIFEST}: was changed since it was loaded; start again to use it")
+    return open_model(folder, (part,), options, exact=exact).engines[part]
 
 
 def _itq(folder: Folder, features: Features | None) -> tuple[Itq | None, tuple[str, ...]]:

@@ -24,6 +24,7 @@ class Batcher:
     def __init__(self, engines: Mapping[GraphKey, Engine], max_batch: Mapping[GraphKey, int]) -> None:
         self._engines = engines
         self._max_batch = max_batch
+        self._failing: dict[GraphKey, int] = {}
 
     def run(self, requests: Sequence[Request]) -> list[Result]:
         """Return one row of outputs per request, in order. A graph that fails, or has gone, fails its own rows only."""
@@ -45,9 +46,13 @@ class Batcher:
         try:
             outputs = self._engines[graph].run(stacked)
         except EngineError as error:
-            # One model's trouble must not end the sessions of others; each of its faces says so.
-            log.warning("%s/%s: %d rows got no result: %s", *graph, len(rows), error)
+            # One model's trouble must not end the sessions of others; each of its faces says so, the log once.
+            if graph not in self._failing:
+                log.warning("%s/%s: rows get no result: %s", *graph, error)
+            self._failing[graph] = self._failing.get(graph, 0) + len(rows)
             return [Failed("backend-lost", str(error))] * len(rows)
+        if (missed := self._failing.pop(graph, 0)) > 0:
+            log.warning("%s/%s: rows get results again; %d got none", *graph, missed)
         return [{name: array[i] for name, array in outputs.items()} for i in range(len(rows))]
 
 
