@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from engines.engine import EngineError
-from exporters.commands import adoption, folders, networks
+from exporters.commands import adoption, folders, networks, serving
 
 app = typer.Typer(
     name="mien-export", help="Makes model folders from checkpoints, and fits parts on arrays.", no_args_is_help=True, add_completion=False
@@ -25,6 +25,7 @@ app.command("import-onnx")(adoption.import_onnx)
 app.command()(folders.verify)
 app.command()(folders.itq)
 app.command()(folders.shipped)
+app.command()(serving.triton)
 
 
 def main() -> None:
