@@ -187,7 +187,8 @@ class Models:
             again = partial(_open_again, folder.without_graphs(), part, options, exact)
             self.engines[manifest.id, part] = ReopeningEngine(engine, again)
         name = ModelName(manifest.id, folder.sha256[:12])
-        said = notes if opened.why is None else (*notes, opened.why)
+        kept = [f"{manifest.id}/{part} runs in fp32, not {options.precision}: its features choose keyframes" for part in exact]
+        said = (*notes, *([opened.why] if opened.why else []), *(kept if options.precision != "fp32" else []))
         runs = " + ".join(dict.fromkeys(engine.info.backend for engine in opened.engines.values()))
         return Model(manifest, name, runs, itq, said, features)
 

@@ -70,12 +70,13 @@ def _inside(home: Path) -> Path:
 
 
 class TritonServer:
-    """A tritonserver on a repository, at `url`."""
+    """A tritonserver on a repository, at `url`. `apart`: with a shared memory of its own, as in a container (needs root)."""
 
-    def __init__(self, repository: Path, log: Path) -> None:
+    def __init__(self, repository: Path, log: Path, apart: bool = False) -> None:
         self._home = ensure()
         self._repository = repository
         self._log = log
+        self._apart = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs tmpfs /dev/shm && exec "$0" "$@"'] if apart else []
         self._process: subprocess.Popen[bytes] | None = None
         with socket.socket() as taken:
             taken.bind(("127.0.0.1", 0))
@@ -91,7 +92,7 @@ class TritonServer:
         """
         libraries = sorted({str(path.parent) for path in Path(sys.base_prefix, "lib").glob("libpython*.so*")})
         command = [
-            str(_inside(self._home) / "bin" / "tritonserver"), "--model-repository", str(self._repository),
+            *self._apart, str(_inside(self._home) / "bin" / "tritonserver"), "--model-repository", str(self._repository),
             "--backend-directory", str(self._home / "backends"), "--allow-http=false", "--allow-metrics=false",
             "--grpc-address", "127.0.0.1", "--grpc-port", str(self.port),
             f"--backend-config=python,shm-region-prefix-name={self._memory}",

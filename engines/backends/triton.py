@@ -53,7 +53,8 @@ class TritonEngine:
         self._block: SharedBlock | None = None
         self._share = options.url.startswith(_LOOPBACK)
         # Its own pool of connections: one that was broken must not make a new engine wait for the old one's turn to try again.
-        arguments = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0)]
+        # No proxy: faces go to the address that was given, and nowhere else.
+        arguments = [("grpc.use_local_subchannel_pool", 1), ("grpc.enable_retries", 0), ("grpc.enable_http_proxy", 0)]
         self._client: client.InferenceServerClient | None = client.InferenceServerClient(options.url, channel_args=arguments)
         try:
             platform, served = self._check(data)
@@ -194,6 +195,8 @@ class TritonEngine:
         assert self._client is not None
         if not self._share or (self._block is not None and self._block.rows >= rows):
             return self._block
+        if self._block is not None:
+            self._ask("get_system_shared_memory_status", self._block.name)  # one that was started anew has not heard of it: lost
         self._forget(self._client)
         block = SharedBlock((*self._shapes.inputs.values(), *self._shapes.outputs.values()), rows)
         try:
