@@ -13,8 +13,8 @@ REFERENCE = "onnx:CPUExecutionProvider"
 TOLERANCES = {
     REFERENCE: 0.0,  # the same bytes: over runs, processes and, where the manifest says `batch.invariant`, batch compositions
     "onnx:": 1e-3,  # a GPU's convolutions may use TF32
-    "openvino:CPU(fp32)": 1e-5,
-    "openvino:CPU(bf16)": 5e-2,  # eight bits of mantissa, through some fifty layers
+    "openvino:CPU(fp32)": 1e-5,  # 1.5e-6 was measured
+    "openvino:CPU(bf16)": 1e-1,  # eight bits of significand through some fifty layers; on noise, 0.042 was measured
     "openvino:": 1e-2,
     "tensorrt:": 1e-3,
     "triton:": 1e-5,  # a server's own release of onnxruntime, in fp32; another backend there has its own figure

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -88,15 +88,19 @@ def copied(arrays: Arrays) -> dict[str, NDArray[np.generic]]:
 
 @dataclass(frozen=True)
 class Runtime:
-    """A runtime that is here. `options`: how it is opened; `elsewhere`: it runs in another process, on threads of its own."""
+    """A runtime that is here. `options`: how it is opened; `elsewhere`: it runs in another process, on threads of its own;
+    `opened`: what is closed with the tests."""
 
     name: str
     options: EngineOptions
     elsewhere: bool = False
+    opened: list[Engine] = field(default_factory=list)
 
     def open(self, folder: Folder, part: Part, **changes: Any) -> Engine:
         """Open a graph on it."""
-        return open_engine(folder, part, replace(self.options, **changes))
+        engine = open_engine(folder, part, replace(self.options, **changes))
+        self.opened.append(engine)
+        return engine
 
 
 def here(folder: Folder, options: EngineOptions) -> None:

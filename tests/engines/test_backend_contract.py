@@ -32,14 +32,14 @@ def runtime(request: pytest.FixtureRequest, folders: dict[str, Folder]) -> Itera
     """Each runtime that can be had here."""
     with RUNTIMES[request.param](folders) as found:
         yield found
+        for opened in found.opened:
+            opened.close()
 
 
 @pytest.fixture(scope="module")
-def engine(runtime: Runtime, folders: dict[str, Folder]) -> Iterator[Engine]:
+def engine(runtime: Runtime, folders: dict[str, Folder]) -> Engine:
     """One uint8 input and two outputs on it."""
-    opened = runtime.open(folders["moods"], "frame")
-    yield opened
-    opened.close()
+    return runtime.open(folders["moods"], "frame")
 
 
 def faces(count: int, seed: int = 0) -> np.ndarray:
