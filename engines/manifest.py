@@ -185,12 +185,44 @@ class Smoothing(Strict):
     alpha: float = Field(gt=0, le=1)
 
 
+class LabelSets(Strict):
+    """Which labels a prediction does not rule out: those whose calibrated probability is at least `floor`, and always the most probable.
+
+    Of a window of a new clip like those fitted on, the true label is among them with probability `coverage` or more; with `per_label`
+    that holds for each true label by itself, else over all. `groups`: how many clips, or people, the floors were fitted on.
+    """
+
+    coverage: float = Field(gt=0, lt=1)
+    floor: Mapping[str, Unit]
+    per_label: bool
+    groups: Count
+
+
 class Calibration(Strict):
-    """Whether probabilities were calibrated, on what, and the expected calibration error measured there."""
+    """Whether probabilities were calibrated, on what, and the expected calibration error measured there.
+
+    `temperature`: what logits were divided by, inside the graph; with `runtime` the graph knows nothing of it, and whoever runs it raises
+    the window's probabilities to 1/temperature and normalises them. `sets`: label sets of what comes out.
+    """
 
     temperature: Positive = 1.0
     source: str
     ece: Unit
+    runtime: Literal[True] | None = None
+    sets: LabelSets | None = None
+
+
+class PostProcessing(Strict):
+    """What is done to a whole trace of valence or arousal afterwards; never live. In this order: the median over `median_s` seconds
+    around each value (0: none); plus `bias`; (value − `centre`) × `gain` + `centre`; later by `shift_s` seconds; clamped to [−1, 1].
+    `source`: what it was fitted on."""
+
+    median_s: float = Field(ge=0, default=0.0)
+    bias: float = 0.0
+    centre: float = 0.0
+    gain: Positive = 1.0
+    shift_s: float = Field(ge=0, default=0.0)
+    source: str
 
 
 class Common(Strict):
@@ -240,6 +272,7 @@ class Expression(Common):
     affect: DerivedAffect | None = None
     smoothing: Smoothing | None = None
     calibration: Calibration | None = None
+    post_processing: Mapping[Literal["valence", "arousal"], PostProcessing] | None = None
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -262,6 +295,8 @@ class Expression(Common):
             raise ValueError("outputs has probabilities but labels names fewer than two classes")
         if self.affect is not None and set(self.affect.points) != set(self.labels):
             raise ValueError("affect.points must have one point for each of labels")
+        if self.calibration is not None and self.calibration.sets is not None and set(self.calibration.sets.floor) != set(self.labels):
+            raise ValueError("calibration.sets.floor must have one number for each of labels")
         return self
 
 

@@ -24,7 +24,7 @@ from service.perception import pixels
 from service.pipeline import Pipeline
 from service.rounds import Batcher
 from service.session import Session
-from service.settings import SessionOptions, Taken
+from service.settings import SessionOptions, Taken, Uncalibrated
 
 _SLACK_NS = 500_000_000
 
@@ -152,7 +152,10 @@ class Analyser:
             models.close()
             raise
 
-    def open(self, source: Source, on_sample: Callable[[Taken], None] | None = None, allow_partial: bool = False) -> Analysis:
+    def open(
+        self, source: Source, on_sample: Callable[[Taken], None] | None = None, allow_partial: bool = False,
+        on_window: Callable[[Uncalibrated], None] | None = None,
+    ) -> Analysis:  # fmt: skip
         """Open one input in a fresh session; an image is a session of one frame with hop 1 and confirm 1.
 
         Raises:
@@ -166,6 +169,7 @@ class Analyser:
             confirm_frames=1 if still else None,
             ends=True,
             on_sample=on_sample,
+            on_window=on_window,
         )
         return Analysis(source, driver, Pipeline(Session(self.model, self._perception, options), self._batcher), allow_partial)
 

@@ -59,10 +59,12 @@ class Sync:
 
 @dataclass(frozen=True, slots=True)
 class Uncertainty:
-    """Entropy of the probabilities in nats; whether the model's probabilities were calibrated."""
+    """Entropy of the probabilities in nats; whether the model's probabilities were calibrated; `set`: the labels that are not ruled
+    out, most probable first, of a model that has label sets."""
 
     entropy: float
     calibrated: bool
+    set: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,8 +234,13 @@ def _prediction(prediction: Prediction) -> Json:
         "skew_ms": {name: round(skew, 3) for name, skew in sync.skew_ms.items()}, "clock": sync.clock,
     }  # fmt: skip
     if prediction.uncertainty is not None:
-        body["uncertainty"] = {"entropy": _round(prediction.uncertainty.entropy), "calibrated": prediction.uncertainty.calibrated}
+        body["uncertainty"] = _uncertainty(prediction.uncertainty)
     return body
+
+
+def _uncertainty(uncertainty: Uncertainty) -> Json:
+    body: Json = {"entropy": _round(uncertainty.entropy), "calibrated": uncertainty.calibrated}
+    return body if uncertainty.set is None else {"entropy": body["entropy"], "set": list(uncertainty.set), "calibrated": body["calibrated"]}
 
 
 def _face(face: FaceEvent) -> Json:

@@ -19,7 +19,7 @@ from service.events import ClipPrediction, Event, FaceEvent, NoCall, NoCallCode,
 from service.inputs import Asking, Change, Failed, Input, Perception, Request, Result, Step
 from service.models import Model
 from service.perception.track import Track, Tracker, keep
-from service.settings import SessionOptions, Settings
+from service.settings import SessionOptions, Settings, Uncalibrated
 from service.windows import value as values
 from service.windows.buffer import Buffer
 from service.windows.record import Record
@@ -193,7 +193,8 @@ class Session:
             elif not value.finite:
                 told[number] = "not-finite"
             else:
-                told[number] = self._say(bundle, window, self._records[number].say(value, self.settings, self.options.ends))
+                spoken = self._records[number].say(value, self.settings, self.options.ends)
+                told[number] = self._say(bundle, window, self._calibrated(number, window, spoken))
         return told
 
     def _values(self, windows: Sequence[Window]) -> Asking[list[Value | Failed]]:
@@ -203,6 +204,12 @@ class Session:
             return [values.aggregate(window, manifest) for window in windows]
         rows = yield [Request((manifest.id, part), {name: w.stacked(name) for name in self.settings.kept}) for w in windows]
         return [row if isinstance(row, Failed) else values.of_outputs(row, manifest) for row in rows]
+
+    def _calibrated(self, number: int, window: Window, value: Value) -> Value:
+        """Return the value that is said, the one before it handed to whoever fits a calibration."""
+        if self.options.on_window is not None and value.probabilities is not None:
+            self.options.on_window(Uncalibrated(number, window.of.frames[-1], window.of.filled, value.probabilities))
+        return values.calibrated(value, self.settings.manifest)
 
     def _say(self, bundle: Bundle, window: Window, value: Value) -> Prediction:
         manifest = self.settings.manifest
@@ -244,6 +251,8 @@ class Session:
             value, window = found.get(number), windows.get(number)
             if record.total is not None:
                 value = self._averaged(number) if self._trace is not None else values.scaled(record.total, 1.0 / record.windows)
+            elif isinstance(value, Value) and value.finite and window is not None:
+                value = self._calibrated(number, window, value)
             if isinstance(value, Value) and value.finite:
                 scores = values.scores(value, settings.manifest)
                 events.append(ClipPrediction(

@@ -34,11 +34,22 @@ class Taken:
     feature: NDArray[np.generic] | None = None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Uncalibrated:
+    """What a window was about to say: `probabilities` (K,) float64 in the manifest's order, smoothed, but not yet calibrated by the
+    runtime; `frame`: the window's last; `filled`: the share of the window that is real."""
+
+    track: int
+    frame: int
+    filled: float
+    probabilities: NDArray[np.float64]
+
+
 @dataclass(frozen=True, slots=True)
 class SessionOptions:
     """Settings of one session for life. `faces`: how many are reported; `hop`, `period_ms`, `confirm_frames`: instead
     of the manifests'; `ends`: the input has an end, so clip predictions are made; `models`: what a Change may name (read
-    when it comes); `on_sample`: called with every sample that enters a buffer."""
+    when it comes); `on_sample`: called with every sample that enters a buffer; `on_window`: with every window that says something."""
 
     faces: int = 1
     hop: int | None = None
@@ -47,6 +58,7 @@ class SessionOptions:
     ends: bool = False
     models: Mapping[str, Model] = field(default_factory=dict)
     on_sample: Callable[[Taken], None] | None = None
+    on_window: Callable[[Uncalibrated], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

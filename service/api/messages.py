@@ -175,9 +175,11 @@ class Sync(Said):
 
 
 class Uncertainty(Said):
-    """Entropy in nats; whether the probabilities were calibrated."""
+    """Entropy in nats; the labels not ruled out, most probable first, where the model has label sets; whether probabilities were
+    calibrated."""
 
     entropy: float
+    set: tuple[str, ...] | None = None
     calibrated: bool
 
 

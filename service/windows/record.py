@@ -44,9 +44,10 @@ class Record:
             self.previous = None
 
     def say(self, value: Value, settings: Settings, ends: bool) -> Value:
-        """Count a window's value in, and return what is said: the causally smoothed value."""
+        """Count a window's value in, calibrated, and return what is said but for its calibration: the causally smoothed value."""
         if ends:
-            self.total = value if self.total is None else values.added(self.total, value)
+            counted = values.calibrated(value, settings.manifest)
+            self.total = counted if self.total is None else values.added(self.total, counted)
             self.windows += 1
         if settings.manifest.smoothing is not None:
             value = self.previous = values.smoothed(value, self.previous, settings.manifest.smoothing.alpha)

@@ -78,6 +78,19 @@ def smoothed(value: Value, previous: Value | None, alpha: float) -> Value:
     return value if previous is None else _mixed(alpha, value, 1.0 - alpha, previous)
 
 
+def calibrated(value: Value, manifest: Expression) -> Value:
+    """Return a value with the temperature that the manifest leaves to the runtime: probabilities to the power 1/T, normalised.
+
+    Source: Guo et al. 2017, "On Calibration of Modern Neural Networks", section 4.2: softmax(z/T), with z = log p.
+    """
+    calibration = manifest.calibration
+    if calibration is None or not calibration.runtime or value.probabilities is None:
+        return value
+    logits = np.log(np.maximum(value.probabilities, FLOOR)) / calibration.temperature
+    raised = np.exp(logits - logits.max())
+    return Value(raised / raised.sum(), value.affect)
+
+
 def _mixed(wa: float, a: Value, wb: float, b: Value) -> Value:
     probabilities = None if a.probabilities is None or b.probabilities is None else wa * a.probabilities + wb * b.probabilities
     affect = None if a.affect is None or b.affect is None else wa * a.affect + wb * b.affect
@@ -109,8 +122,15 @@ def affect(value: Value, manifest: Expression) -> Affect | None:
 
 
 def uncertainty(value: Value, manifest: Expression) -> Uncertainty | None:
-    """Return the entropy of the probabilities in nats, or None for a pure regressor."""
+    """Return the entropy of the probabilities in nats and the labels not ruled out, or None for a pure regressor."""
     if value.probabilities is None:
         return None
     entropy = -sum(float(p) * math.log(max(float(p), FLOOR)) for p in value.probabilities)
-    return Uncertainty(max(0.0, entropy), manifest.calibration is not None)
+    return Uncertainty(max(0.0, entropy), manifest.calibration is not None, _set(value, manifest))
+
+
+def _set(value: Value, manifest: Expression) -> tuple[str, ...] | None:
+    if manifest.calibration is None or manifest.calibration.sets is None:
+        return None
+    floor, (best, *others) = manifest.calibration.sets.floor, scores(value, manifest)
+    return (best.name, *(score.name for score in others if score.probability >= floor[score.name]))
