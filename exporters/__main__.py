@@ -24,6 +24,7 @@ app.command("frame-cnn")(adoption.frame_cnn)
 app.command("import-onnx")(adoption.import_onnx)
 app.command()(folders.verify)
 app.command()(folders.itq)
+app.command("fit-temperature")(folders.fit_temperature)
 app.command()(folders.shipped)
 app.command()(serving.triton)
 

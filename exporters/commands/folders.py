@@ -1,4 +1,4 @@
-"""`mien-export verify`, `itq` and `shipped`: model folders that are there."""
+"""`mien-export verify`, `itq`, `fit-temperature` and `shipped`: model folders that are there."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from engines.folder import MANIFEST
 from exporters.commands.networks import BranchFile, MapFile
 from exporters.commands.screen import OUT, say
 
@@ -46,6 +47,31 @@ def itq(
     count = len(read.features)
     say(f"{count} features, {bits} bits: error per feature {fit.errors[0] / count:.4f} → {fit.errors[-1] / count:.4f}")
     say(f"wrote {model / fitted.FILE}")
+
+
+def fit_temperature(
+    windows: Annotated[Path, typer.Argument(metavar="W.npz", help="What `mien windows --labels` wrote.")],
+    model: ModelDir,
+    coverage: Annotated[float, typer.Option(help="How often a label set must hold the true label.")] = 0.9,
+    per_label: Annotated[bool, typer.Option("--per-label", help="Promise that for each true label by itself.")] = False,
+    seed: Annotated[int, typer.Option(help="Which half of the clips, or people, fits the temperature.")] = 0,
+) -> None:
+    """Calibrate a model's probabilities on labelled clips, and fit label sets; both go into its manifest."""
+    from exporters import calibrated
+
+    if not 0.0 < coverage < 1.0:
+        raise typer.BadParameter(f"--coverage {coverage:g} must lie between 0 and 1")
+    read = calibrated.read_windows(windows)
+    outcome = calibrated.calibrate(read, coverage, per_label, seed)
+    put = calibrated.put(model, read, outcome)
+    (loss, new_loss), (error, new_error) = outcome.loss, outcome.error
+    say(f"temperature {put.temperature:.4f}, fitted on {outcome.fitted_on}")
+    say(f"held out, {outcome.held_out}: likelihood loss {loss:.4f} → {new_loss:.4f}, calibration error {error:.4f} → {new_error:.4f}")
+    if put.sets is not None:
+        say(f"label sets of coverage {coverage:g}: {outcome.mean_size:.2f} of {len(read.labels)} labels on average")
+    for note in outcome.notes:
+        say(f"note: {note}")
+    say(f"wrote {model / MANIFEST}")
 
 
 def shipped(

@@ -7,6 +7,7 @@ Owns their flags and order of work. Does not own the analysis (`service/analyze.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TextIO
@@ -19,6 +20,7 @@ from service.commands.flags import (
     DetectorId,
     Faces,
     Inputs,
+    LabelMap,
     ModelDirs,
     ModelId,
     Random,
@@ -30,7 +32,9 @@ from service.commands.telling import Usage, complain, text_file, told
 
 if TYPE_CHECKING:
     from service.analyze import Analyser, Tally
+    from service.evaluation.dataset import Labelled
     from service.intake import Source
+    from service.models import Model
     from service.reports import Report, Style
 
 
@@ -90,6 +94,8 @@ def windows(
     clips: Inputs,
     output: Annotated[Path, typer.Option("-o", "--output", metavar="W.npz", help="File to write; whole or not at all.")],
     inputs: Annotated[bool, typer.Option("--inputs", help="Add the crops themselves.")] = False,
+    labels: Annotated[Path | None, typer.Option("--labels", metavar="FILE.csv", help="Add each clip's label: columns clip, label.")] = None,
+    label_map: LabelMap = None,
     faces: Faces = None,
     model: ModelId = None,
     detector: DetectorId = None,
@@ -107,12 +113,38 @@ def windows(
         from service.replacing import replacing
         from service.tables import progress
 
+        if label_map and labels is None:
+            raise Usage("--map goes with --labels FILE.csv")
         chosen = load(config, networks(model, detector, models, backend, threads, allow_random_weights, faces, None))
         sources = find(clips)
         with Analyser.create(chosen) as analyser:
-            arrays = collect(analyser, sources, inputs, progress)
+            truth = None
+            if labels is not None:
+                truth = _truth(labels, label_map or [], sources, analyser.model)
+                sources = [row.source for row in truth]
+            arrays = collect(analyser, sources, inputs, progress, truth)
         with replacing(output) as file:
             write(file, arrays)
+
+
+def _truth(file: Path, pairs: Sequence[str], sources: Sequence[Source], model: Model) -> list[Labelled]:
+    """Return each clip's row of a CSV of labels, under the name it was given by; clips that --map leaves out are not among them."""
+    from service.evaluation.dataset import DatasetError, mapping, read
+    from service.intake import Source, shown
+
+    data = read(file, getattr(model.manifest, "labels", ()), mapping(pairs), model.name.id)
+    if not data.labelled:
+        raise DatasetError(f"{data.name} has no column label; fits need the label of each clip")
+    rows = {row.source.path.resolve(): row for row in data.clips}
+    folder = file if file.is_dir() else file.parent
+    left_out = {(folder / name).resolve() for name in data.left_out}
+    truth = []
+    for source in sources:
+        if (row := rows.get(source.path.resolve())) is not None:
+            truth.append(replace(row, source=Source(source.path, source.name)))
+        elif source.path.resolve() not in left_out:
+            raise DatasetError(f"{shown(source.name)} has no row in {data.name}; add one, or do not name the clip")
+    return truth
 
 
 def _format_of(output: Path | None) -> Format:

@@ -25,6 +25,10 @@ Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Thr
 Random = Annotated[bool, typer.Option("--allow-random-weights", help="Load models whose weights are random.")]
 Inputs = Annotated[list[Path], typer.Argument(metavar="CLIP|IMAGE|DIR...", help="What to analyse.", show_default=False)]
 
+LabelMap = Annotated[
+    list[str] | None, typer.Option("--map", metavar="THEIRS=OURS", help="A label of the CSV by the model's name for it; repeatable.")
+]
+
 
 def load(file: Path | None, flags: dict[str, dict[str, Any]]) -> Config:
     """Return the configuration in force, flags that were not given (None) left out."""

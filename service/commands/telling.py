@@ -29,6 +29,7 @@ def told() -> Iterator[None]:
     from service.bench.windows import SamplesRefused
     from service.collect import NoFeatures
     from service.config import ConfigError
+    from service.evaluation.dataset import DatasetError
     from service.models import UnknownModel
     from service.perception.pixels import FinderError
 
@@ -41,7 +42,7 @@ def told() -> Iterator[None]:
     except SourceError as error:
         complain(f"{error.code}: {error}")
         raise typer.Exit(1) from None
-    except (Usage, ConfigError, UnknownModel, FinderError, NoFeatures, NoPlots, SamplesRefused, EngineError) as error:
+    except (Usage, ConfigError, UnknownModel, FinderError, NoFeatures, NoPlots, SamplesRefused, DatasetError, EngineError) as error:
         complain(str(error))
         raise typer.Exit(2) from None
     except OSError as error:

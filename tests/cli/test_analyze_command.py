@@ -260,9 +260,12 @@ def test_windows_writes_every_sample_and_the_same_bytes_twice(media: Path, tmp_p
     with np.load(first, allow_pickle=False) as file:
         arrays = dict(file)
     n = len(arrays["features"])
-    assert {name: (array.dtype.name, array.shape[:1]) for name, array in arrays.items() if array.ndim and name != "clips"} == {
+    m, words = len(arrays["probabilities"]), {"clips", "labels", "graphs"}
+    assert {name: (array.dtype.name, array.shape[:1]) for name, array in arrays.items() if array.ndim and name not in words} == {
         "features": ("float32", (n,)), "track": ("int64", (n,)), "frame": ("int64", (n,)), "t_ns": ("int64", (n,)),
         "clip": ("int32", (n,)), "inputs": (arrays["inputs"].dtype.name, (n,)),
+        "probabilities": ("float64", (m,)), "window_clip": ("int32", (m,)), "window_track": ("int64", (m,)),
+        "window_frame": ("int64", (m,)), "window_filled": ("float64", (m,)),
     }  # fmt: skip
     assert arrays["clip"].tolist() == [0] * 72 + [1]
     assert arrays["frame"].tolist() == [*range(1, 73), 1]
