@@ -25,6 +25,7 @@ app.command("import-onnx")(adoption.import_onnx)
 app.command()(folders.verify)
 app.command()(folders.itq)
 app.command("fit-temperature")(folders.fit_temperature)
+app.command("post-processing")(folders.post_processing)
 app.command()(folders.shipped)
 app.command()(serving.triton)
 

@@ -1,11 +1,14 @@
-"""Calibrating a model folder on what `mien windows --labels` wrote.
+"""Putting what was fitted on labelled clips into a model folder: a temperature and label sets, and an evaluation's post-processing.
 
-Owns reading the labelled windows, the split of their groups into one half to fit the temperature and one to measure and to fit label
-sets on, and the folder's update. Does not own the fits (`temperature.py`, `label_sets.py`).
+Owns reading what `mien windows --labels` and `mien evaluate` wrote, the split of the windows' groups into one half to fit the
+temperature and one to measure and to fit label sets on, and the folder's update. Does not own the fits (`temperature.py`,
+`label_sets.py`; of post-processing the service's).
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -14,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.folder import Folder, open_folder
-from engines.manifest import Calibration, Expression, LabelSets
+from engines.manifest import Calibration, Expression, LabelSets, PostProcessing
 from exporters import label_sets, model_folder, temperature
 from exporters.temperature import BINS, CalibrationRefused
 
@@ -167,6 +170,34 @@ def put(directory: Path, windows: Windows, outcome: Outcome) -> Calibration:
     fields["calibration"] = calibration.model_dump(mode="json", exclude_none=True)
     model_folder.write(directory, fields, folder.files)
     return calibration
+
+
+def put_post_processing(directory: Path, result: Path) -> Mapping[str, PostProcessing]:
+    """Put the chains that stand in `mien evaluate`'s JSON into the model folder `directory`, and return them.
+
+    Raises:
+        CalibrationRefused: the file has none, or is an evaluation of another model.
+        pydantic.ValidationError: a number in it is out of range.
+        engines.folder.FolderError: the folder is broken.
+    """
+    folder = open_folder(directory)
+    try:
+        read = json.loads(result.read_text(encoding="utf-8"))
+        chains, made_by = dict(read["post_processing"]), read["model"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise CalibrationRefused(
+            f"{result.name} holds no fitted post-processing ({type(error).__name__}: {error}); "
+            "make it with mien evaluate MODEL DATASET -o RESULT.json, where DATASET has a development part"
+        ) from error
+    if made_by != {"id": folder.manifest.id, "sha256": folder.sha256[:12]}:
+        raise CalibrationRefused(
+            f"{result.name} is of {made_by}, the folder holds {folder.manifest.id!r} {folder.sha256[:12]}; evaluate this one"
+        )
+    found = {dimension: PostProcessing.model_validate(numbers) for dimension, numbers in chains.items()}
+    fields = model_folder.fields_of(folder.manifest)
+    fields["post_processing"] = {dimension: chain.model_dump(mode="json") for dimension, chain in found.items()}
+    model_folder.write(directory, fields, folder.files)
+    return found
 
 
 def _checked(folder: Folder, windows: Windows) -> Expression:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from service.commands import benching, checkup, clips, listing, serving
+from service.commands import benching, checkup, clips, evaluation, listing, serving
 
 app = typer.Typer(
     name="mien",
@@ -21,6 +21,7 @@ app = typer.Typer(
 )
 app.command()(clips.analyze)
 app.command()(clips.windows)
+app.command()(evaluation.evaluate)
 app.command("models")(listing.models_)
 app.command("config")(listing.config_)
 app.command()(serving.serve)

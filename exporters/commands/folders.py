@@ -1,4 +1,4 @@
-"""`mien-export verify`, `itq`, `fit-temperature` and `shipped`: model folders that are there."""
+"""`mien-export verify`, `itq`, `fit-temperature`, `post-processing` and `shipped`: model folders that are there."""
 
 from __future__ import annotations
 
@@ -71,6 +71,17 @@ def fit_temperature(
         say(f"label sets of coverage {coverage:g}: {outcome.mean_size:.2f} of {len(read.labels)} labels on average")
     for note in outcome.notes:
         say(f"note: {note}")
+    say(f"wrote {model / MANIFEST}")
+
+
+def post_processing(
+    result: Annotated[Path, typer.Argument(metavar="RESULT.json", help="What `mien evaluate … -o` wrote.")], model: ModelDir
+) -> None:
+    """Put the post-processing that an evaluation fitted into a model folder; evaluations without a development part use it."""
+    from exporters import calibrated
+
+    for dimension, chain in calibrated.put_post_processing(model, result).items():
+        say(f"{dimension}: {chain.model_dump_json(exclude={'source'})}, fitted on {chain.source}")
     say(f"wrote {model / MANIFEST}")
 
 

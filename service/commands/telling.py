@@ -30,6 +30,8 @@ def told() -> Iterator[None]:
     from service.collect import NoFeatures
     from service.config import ConfigError
     from service.evaluation.dataset import DatasetError
+    from service.evaluation.plots import PlottingMissing
+    from service.evaluation.report import ReportRefused
     from service.models import UnknownModel
     from service.perception.pixels import FinderError
 
@@ -42,7 +44,10 @@ def told() -> Iterator[None]:
     except SourceError as error:
         complain(f"{error.code}: {error}")
         raise typer.Exit(1) from None
-    except (Usage, ConfigError, UnknownModel, FinderError, NoFeatures, NoPlots, SamplesRefused, DatasetError, EngineError) as error:
+    except (
+        Usage, ConfigError, UnknownModel, FinderError, NoFeatures, NoPlots, SamplesRefused, DatasetError, PlottingMissing, ReportRefused,
+        EngineError,
+    ) as error:  # fmt: skip
         complain(str(error))
         raise typer.Exit(2) from None
     except OSError as error:

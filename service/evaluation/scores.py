@@ -92,12 +92,13 @@ def cc(truth: ArrayLike, predicted: ArrayLike) -> float:
 def ccc(truth: ArrayLike, predicted: ArrayLike) -> float:
     """Return the concordance correlation of two traces (n,), in [−1, 1], with population moments (divided by n).
 
-    One constant trace: 0, they do not vary together. Two constant traces of one value: NaN, for 0/0; of two values: 0.
+    One constant trace: 0, they do not vary together. Two constant traces of one value: NaN, for 0/0; of two values: 0. Fewer than two
+    values: NaN.
 
     Source: Lee et al. 2020, Eq. 8; ρ·σ·σ there is the covariance, which is defined for constant traces too.
     """
     y, x = _traces(truth, predicted)
-    if len(y) == 0 or (_constant(y) and _constant(x) and y[0] == x[0]):
+    if len(y) < 2 or (_constant(y) and _constant(x) and y[0] == x[0]):
         return math.nan
     if _constant(y) or _constant(x):
         return 0.0
