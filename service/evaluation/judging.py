@@ -89,13 +89,20 @@ class Spread:
     folds: int
 
 
-def judge(heard: Sequence[Heard], labels: tuple[str, ...], chains: Mapping[str, PostProcessing]) -> Scores:
-    """Score clips against their truth; `labels`: the model's; `chains`: post-processing per dimension."""
+def speaks_by_frame(heard: Sequence[Heard]) -> bool:
+    """Tell whether any clip has labels by frame: models of clip scope, and pictures, have none."""
+    return any(one.trace is not None and one.trace.labels for one in heard)
+
+
+def judge(heard: Sequence[Heard], labels: tuple[str, ...], chains: Mapping[str, PostProcessing], by_frame: bool | None = None) -> Scores:
+    """Score clips against their truth; `labels`: the model's; `chains`: post-processing per dimension; `by_frame`: whether labels are
+    scored by frame too, by default if some clip has them (of a fold it is not the fold's clips that decide)."""
+    by_frame = speaks_by_frame(heard) if by_frame is None else by_frame
     traces = {dimension: _traces(heard, dimension, None) for dimension in DIMENSIONS}
     finished = {dimension: _traces(heard, dimension, fitted) for dimension, fitted in chains.items()}
     means = {dimension: _means(heard, dimension) for dimension in DIMENSIONS}
     return Scores(
-        len(heard), _by_clip(heard, labels), _by_frame(heard, labels),
+        len(heard), _by_clip(heard, labels), _by_frame(heard, labels) if by_frame else None,
         {d: found for d, found in traces.items() if found is not None},
         {d: found for d, found in finished.items() if found is not None},
         {d: found for d, found in means.items() if found is not None},
@@ -159,7 +166,7 @@ def _by_frame(heard: Sequence[Heard], labels: tuple[str, ...]) -> LabelScores | 
     """Compare every used frame with its clip's label. A clip too short for a window says nothing by frame; one in which no face was
     found is wrong in all of its frames."""
     rows = [one for one in heard if one.clip.label is not None and (one.trace is not None or one.label is None)]
-    if not any(one.trace is not None and one.trace.labels for one in rows):
+    if not rows:
         return None
     truth = [one.clip.label or "" for one in rows for _ in range(one.frames)]
     said = [label for one in rows for label in (one.trace.labels if one.trace is not None else [NONE] * one.frames)]

@@ -85,10 +85,11 @@ def evaluate(
     development = tuple(one for one in heard if one.clip.development)
     rest = tuple(one for one in heard if not one.clip.development)
     chains = _chains(development, dataset, manifest, steps)
+    by_frame = judging.speaks_by_frame(rest)
     of_fold = {name: [one for one in rest if one.clip in clips] for name, clips in divided.items()}
     return Evaluation(
-        dataset, analyser.model, rest, development, tuple(unreadable), chains, judging.judge(rest, manifest.labels, chains),
-        {name: judging.judge(some, manifest.labels, chains) for name, some in of_fold.items() if some},
+        dataset, analyser.model, rest, development, tuple(unreadable), chains, judging.judge(rest, manifest.labels, chains, by_frame),
+        {name: judging.judge(some, manifest.labels, chains, by_frame) for name, some in of_fold.items() if some},
         tuple(_notes(analyser.model, dataset, rest, development, divided)),
     )  # fmt: skip
 
@@ -115,13 +116,17 @@ def _notes(
         notes.append("the model's weights are random: its scores mean nothing")
     silent = [one.clip.source.name for one in heard if one.label is None and not one.values]
     if silent:
-        notes.append(f"{len(silent)} of {len(heard)} clips have no prediction (wrong as labels, missing as traces): {_some(silent)}")
+        notes.append(f"no prediction (wrong as a label, missing as a trace) of {len(silent)} of {len(heard)} clips: {_some(silent)}")
     several = [one.clip.source.name for one in heard if one.tracks > 1]
     if several:
-        notes.append(f"{len(several)} clips show several tracks; the one seen longest speaks for the clip: {_some(several)}")
+        notes.append(
+            f"several tracks, of which the one seen longest speaks for the clip, in {len(several)} of {len(heard)}: {_some(several)}"
+        )
     short = [one.clip.source.name for one in heard if one.trace is None and (one.label is not None or one.values)]
     if short:
-        notes.append(f"{len(short)} clips have a clip prediction and no trace (a window was never full before the end): {_some(short)}")
+        notes.append(
+            f"a clip prediction but nothing by frame (no window was full on the way), in {len(short)} of {len(heard)}: {_some(short)}"
+        )
     both = sorted({one.clip.subject for one in heard} & {one.clip.subject for one in development} - {""})
     if both:
         notes.append(f"subjects in the development part and outside it, so that the post-processing knows them: {_some(both)}")
