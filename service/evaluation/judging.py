@@ -111,7 +111,7 @@ def judge(heard: Sequence[Heard], labels: tuple[str, ...], chains: Mapping[str, 
 
 def folds(clips: Sequence[Labelled], wanted: int | None) -> dict[str, list[Labelled]]:
     """Divide clips so that no subject is in two folds: by the CSV's `fold`, else a fold per subject, at most `wanted` (or 10): larger
-    subjects first, each to the fold with the fewest clips. Empty: the CSV names neither.
+    subjects first, each to the fold with the fewest clips. Empty: there is one subject or fold, or the CSV names neither.
 
     Raises:
         DatasetError: a subject is in two of the CSV's folds, or `wanted` cannot be had.
@@ -125,12 +125,12 @@ def folds(clips: Sequence[Labelled], wanted: int | None) -> dict[str, list[Label
             if clip.subject and of_subject.setdefault(clip.subject, clip.fold) != clip.fold:
                 raise DatasetError(f"subject {clip.subject!r} is in folds {of_subject[clip.subject]!r} and {clip.fold!r}; it may be in one")
             found[clip.fold].append(clip)
-        return dict(sorted(found.items()))
+        return dict(sorted(found.items())) if len(found) > 1 else {}
     sizes = Counter(clip.subject for clip in clips if clip.subject)
     if wanted is not None and not 2 <= wanted <= len(sizes):
         there = f"there are {len(sizes)} subjects outside the development part" if sizes else "the CSV has no column subject"
         raise DatasetError(f"--folds {wanted}: {there}; folds divide subjects, so it must be from 2 to their number")
-    if not sizes:
+    if len(sizes) < 2:
         return {}
     count = wanted or min(len(sizes), MANY_FOLDS)
     if count == len(sizes):

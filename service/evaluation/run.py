@@ -136,7 +136,7 @@ def _notes(
     if dataset.dimensions and isinstance(manifest, Expression) and manifest.affect and not {"valence", "arousal"} & set(manifest.outputs):
         notes.append(f"valence and arousal of {model.name.id!r} are derived from its label probabilities, not predicted")
     if not divided:
-        notes.append("no column subject or fold: no folds, all clips are scored together")
+        notes.append("no folds: the CSV has no column subject or fold, or one of it alone is scored")
     return notes
 
 

@@ -143,6 +143,7 @@ def test_folds_by_subject_by_default_and_by_the_csv() -> None:
     assert list(folds([clip(subject=s) for s in "bca"], None)) == ["a", "b", "c"]
     assert len(folds([clip(subject=f"{k}") for k in range(23)], None)) == 10
     assert folds([clip(), clip()], None) == {}
+    assert folds([clip(subject="a"), clip(subject="a")], None) == folds([clip(fold="1"), clip(fold="1")], None) == {}
     assert list(folds([clip(subject="a", fold="2"), clip(subject="b", fold="1")], None)) == ["1", "2"]
     with pytest.raises(DatasetError, match="subject 'a' is in folds '2' and '1'"):
         folds([clip(subject="a", fold="2"), clip(subject="a", fold="1")], None)
