@@ -13,7 +13,7 @@ from pathlib import Path
 
 import onnx
 
-from engines.manifest import Part
+from engines.terms import Part
 from exporters import architecture, export
 from exporters.architecture import Blueprint
 from exporters.comparison import compare

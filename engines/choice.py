@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 
 from engines.engine import Engine, EngineError, EngineOptions
 from engines.folder import Folder
-from engines.manifest import Part
 from engines.open import open_engine
+from engines.terms import Part
 
 AUTO = "auto"
 

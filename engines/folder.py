@@ -17,8 +17,9 @@ from pydantic import ValidationError
 
 from engines import wiring
 from engines.engine import EngineError
-from engines.manifest import Graph, Manifest, Part, Tensor, parse
+from engines.manifest import Graph, Manifest, Tensor, parse
 from engines.onnx_file import NotOnnx, OnnxTensor, read_facts
+from engines.terms import Part
 
 MANIFEST = "manifest.json"
 LARGEST = 2 * 2**30

@@ -10,25 +10,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 from typing_extensions import Self
 
+from engines.finishing import Calibration, DerivedAffect, PostProcessing, Smoothing
+from engines.proof import Cost, Parity
+from engines.terms import Count, Dtype, FileName, ModelId, Part, Positive, Sha256, Strict, Unit
+
 SCHEMA = "mien.model/1"
-ModelId = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$")]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Part = Literal["full", "frame", "window"]
-Dtype = Literal["uint8", "float32", "int64"]
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
-Unit = Annotated[float, Field(ge=0, le=1)]
-Signed = Annotated[float, Field(ge=-1, le=1)]
-
-
-class Strict(BaseModel):
-    """Frozen; unknown keys are errors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class Tensor(Strict):
@@ -78,24 +67,6 @@ class Requirement(Strict):
     id: ModelId
     sha256: Sha256
     output: str
-
-
-class Cost(Strict):
-    """Multiply-accumulates, in units of 10⁹, per sampled frame and per window."""
-
-    gmac_per_frame: float = Field(ge=0)
-    gmac_per_window: float = Field(ge=0, default=0.0)
-
-
-class Parity(Strict):
-    """One compared tensor: largest absolute error against the reference, beside how far the reference itself moves."""
-
-    tensor: str
-    reference: str
-    batch: tuple[Count, ...]
-    max_abs_error: float = Field(ge=0)
-    spread: float = Field(ge=0)
-    tolerance: Positive
 
 
 class CropSpec(Strict):
@@ -170,59 +141,6 @@ class Keyframes(Strict):
                 f"keyframes.selector '{self.selector}' needs keyframes.features: the name of the graph output to take features from"
             )
         return self
-
-
-class DerivedAffect(Strict):
-    """Valence and arousal as the probability-weighted mean of one point per label. Not a regression, and marked so."""
-
-    points: Mapping[str, tuple[Signed, Signed]]
-    source: str
-
-
-class Smoothing(Strict):
-    """Causal exponential mean of a track's predictions: p ← alpha·p + (1−alpha)·previous. alpha 1: none."""
-
-    alpha: float = Field(gt=0, le=1)
-
-
-class LabelSets(Strict):
-    """Which labels a prediction does not rule out: those whose calibrated probability is at least `floor`, and always the most probable.
-
-    Of a window of a new clip like those fitted on, the true label is among them with probability `coverage` or more; with `per_label`
-    that holds for each true label by itself, else over all. `groups`: how many clips, or people, the floors were fitted on.
-    """
-
-    coverage: float = Field(gt=0, lt=1)
-    floor: Mapping[str, Unit]
-    per_label: bool
-    groups: Count
-
-
-class Calibration(Strict):
-    """Whether probabilities were calibrated, on what, and the expected calibration error measured there.
-
-    `temperature`: what logits were divided by, inside the graph; with `runtime` the graph knows nothing of it, and whoever runs it raises
-    the window's probabilities to 1/temperature and normalises them. `sets`: label sets of what comes out.
-    """
-
-    temperature: Positive = 1.0
-    source: str
-    ece: Unit
-    runtime: Literal[True] | None = None
-    sets: LabelSets | None = None
-
-
-class PostProcessing(Strict):
-    """What is done to a whole trace of valence or arousal afterwards; never live. In this order: the median over `median_s` seconds
-    around each value (0: none); plus `bias`; (value − `centre`) × `gain` + `centre`; later by `shift_s` seconds; clamped to [−1, 1].
-    `source`: what it was fitted on."""
-
-    median_s: float = Field(ge=0, default=0.0)
-    bias: float = 0.0
-    centre: float = 0.0
-    gain: Positive = 1.0
-    shift_s: float = Field(ge=0, default=0.0)
-    source: str
 
 
 class Common(Strict):

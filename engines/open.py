@@ -12,7 +12,7 @@ from importlib import import_module
 from engines import backends
 from engines.engine import BackendMissing, Engine, EngineOptions
 from engines.folder import Folder
-from engines.manifest import Part
+from engines.terms import Part
 
 EXTRAS = {"onnx": "cpu", "openvino": "openvino", "tensorrt": "tensorrt", "triton": "triton"}
 

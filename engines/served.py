@@ -5,7 +5,7 @@ Owns the names on which `mien-export triton` (which writes them) and `backends/t
 
 from __future__ import annotations
 
-from engines.manifest import Part
+from engines.terms import Part
 
 SHA256 = "mien_graph_sha256"
 """The server's model parameter that holds the sha256 of the graph's file."""

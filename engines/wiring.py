@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 
-from engines.manifest import CropSpec, Dtype, Expression, Features, Graph, Landmarks, Manifest, Part, Tensor
+from engines.manifest import CropSpec, Expression, Features, Graph, Landmarks, Manifest, Tensor
+from engines.terms import Dtype, Part
 
 _PARTS = ({"full"}, {"frame"}, {"frame", "window"}, {"full", "frame", "window"})
 Tensors = Mapping[str, Tensor]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from engines.manifest import DerivedAffect
+from engines.finishing import DerivedAffect
 
 SOURCE = (
     "pleasure and arousal means of Russell & Mehrabian 1977, Evidence for a three-factor theory of emotions, J. Research in "

@@ -20,7 +20,8 @@ from pydantic import AfterValidator, ValidationError
 from torch import nn
 
 import exporters.architectures
-from engines.manifest import CropSpec, Keyframes, Part, Strict, Tensor, Window
+from engines.manifest import CropSpec, Keyframes, Tensor, Window
+from engines.terms import Part, Strict
 
 
 class UnknownArchitecture(ValueError):

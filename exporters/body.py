@@ -18,8 +18,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import Self
 
-from engines.manifest import CropSpec, Dtype, Keyframes, Strict, Window
+from engines.manifest import CropSpec, Keyframes, Window
 from engines.manifest import Tensor as TensorSpec
+from engines.terms import Dtype, Strict
 from exporters.architecture import Labels, Role
 from exporters.layers import Gray
 

@@ -16,8 +16,9 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.finishing import Calibration, LabelSets, PostProcessing
 from engines.folder import Folder, open_folder
-from engines.manifest import Calibration, Expression, LabelSets, PostProcessing
+from engines.manifest import Expression
 from exporters import label_sets, model_folder, temperature
 from exporters.temperature import BINS, CalibrationRefused
 

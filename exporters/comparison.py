@@ -13,7 +13,8 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.manifest import Parity, Part
+from engines.proof import Parity
+from engines.terms import Part
 from exporters import parity
 from exporters.architecture import Blueprint, Exported
 from exporters.invariance import open_session, run

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from engines.manifest import Part, Tensor
+from engines.manifest import Tensor
+from engines.terms import Part
 from exporters import architecture
 from exporters.architecture import Blueprint, Exported
 from exporters.targets.onnx import example

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import onnx
 
-from engines.manifest import Graph, Manifest, Part, Requirement, Weights
+from engines.manifest import Graph, Manifest, Requirement, Weights
+from engines.terms import Part
 from engines.wiring import run_parts
 from exporters import model_folder, onnx_graph
 from exporters.architecture import Blueprint

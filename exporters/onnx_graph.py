@@ -15,8 +15,9 @@ import onnx
 from numpy.typing import ArrayLike, NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from engines.manifest import Dtype, Graph, Tensor
+from engines.manifest import Graph, Tensor
 from engines.onnx_file import NotOnnx, read_facts
+from engines.terms import Dtype
 from exporters import operators
 
 OPSET = 20

@@ -17,7 +17,7 @@ import onnx
 import torch
 from numpy.typing import NDArray
 
-from engines.manifest import Parity
+from engines.proof import Parity
 from exporters.architecture import Exported
 from exporters.invariance import open_session, run
 

@@ -16,7 +16,10 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from engines.manifest import Anchors, Calibration, CropSpec, Gates, Image, Keyframes, Parity, Strict, Weights, Window
+from engines.finishing import Calibration
+from engines.manifest import Anchors, CropSpec, Gates, Image, Keyframes, Weights, Window
+from engines.proof import Parity
+from engines.terms import Strict
 from exporters import affect, architecture, checkpoint, comparison, export, model_folder, onnx_graph, packages, parity
 from exporters.foreign import blazeface, faceapi, tfjs
 from exporters.invariance import is_invariant, open_session

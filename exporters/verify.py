@@ -14,7 +14,9 @@ from pathlib import Path
 from engines import wiring
 from engines.engine import EngineError
 from engines.folder import Folder, open_folder
-from engines.manifest import Expression, Manifest, Parity, Part
+from engines.manifest import Expression, Manifest
+from engines.proof import Parity
+from engines.terms import Part
 from exporters import architecture, itq, onnx_graph, parity, sources
 from exporters.checkpoint import CheckpointError
 from exporters.comparison import compare

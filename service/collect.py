@@ -24,13 +24,14 @@ from service.evaluation.dataset import Labelled
 from service.intake import Source
 from service.models import feature_graph
 from service.perception.flow import flow
+from service.refusal import Refusal
 from service.settings import Taken, Uncalibrated
 from service.tables import Advance
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 
 
-class NoFeatures(ValueError):
+class NoFeatures(Refusal):
     """A model that gives nothing per frame to collect."""
 
 

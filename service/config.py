@@ -26,6 +26,8 @@ from pydantic_settings import (
     TomlConfigSettingsSource,
 )
 
+from service.refusal import Refusal
+
 PREFIX = "MIEN_"
 FILE_VARIABLE = "MIEN_CONFIG"
 _CAMERA = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
@@ -35,7 +37,7 @@ Layer = tuple[str, Mapping[str, Any]]
 """Where values come from, in words, and the values: section → key → value."""
 
 
-class ConfigError(ValueError):
+class ConfigError(Refusal):
     """A configuration that cannot be used. One line: the key, where it stands, what is wrong, what to do."""
 
 

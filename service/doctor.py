@@ -22,8 +22,9 @@ from engines import wiring
 from engines.choice import open_model
 from engines.engine import EngineError, EngineOptions
 from engines.folder import Folder, open_folder
+from engines.manifest import Detector
 from engines.open import names
-from service.chosen import engine_options, open_models, settled
+from service.chosen import engine_options, finder_options, open_models, settled
 from service.config import Config
 from service.models import Models, UnknownModel
 
@@ -133,11 +134,12 @@ def runtimes(models: Models, config: Config) -> Iterator[Finding]:
 
 def networks(models: Models, config: Config) -> Iterator[Finding]:
     """Open every model as the configuration would and say what it runs on; random weights do not matter here."""
-    options = engine_options(config)
     used = {config.model.id, config.model.detector}
     for id in (*models.ids(), *sorted(used - set(models.ids()))):
         try:
-            state, said = _opened(open_folder(models.folder(id).path), options)
+            folder = open_folder(models.folder(id).path)
+            finds = isinstance(folder.manifest, Detector)
+            state, said = _opened(folder, finder_options(config) if finds else engine_options(config))
         except (EngineError, UnknownModel) as error:
             state, said = "fault", str(error)
         name = f"{id} (chosen)" if id in used else id

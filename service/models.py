@@ -21,18 +21,20 @@ from engines import wiring
 from engines.choice import open_model
 from engines.engine import Engine, EngineOptions
 from engines.folder import MANIFEST, Folder, FolderError, open_folder, read_manifest
-from engines.manifest import Detector, Expression, Features, Graph, Manifest, Part
+from engines.manifest import Detector, Expression, Features, Graph, Manifest
 from engines.reopening import ReopeningEngine
+from engines.terms import Part
 from service.batch_size import measure_batch
 from service.events import ModelName
 from service.inputs import GraphKey
+from service.refusal import Refusal
 from service.windows.keyframes import Itq
 
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 """What numpy raises at a file that is no archive of arrays."""
 
 
-class UnknownModel(ValueError):
+class UnknownModel(Refusal):
     """No model of that id. The text lists what there is."""
 
 

@@ -29,8 +29,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import Self
 
-from engines.manifest import CropSpec, Keyframes, Positive, Strict, Window
+from engines.manifest import CropSpec, Keyframes, Window
 from engines.manifest import Tensor as TensorSpec
+from engines.terms import Positive, Strict
 from exporters.architecture import Blueprint, Exported, Labels, View
 from exporters.cells import ConvLstm, EnhancedConvLstm, PeepholeConvLstm
 from exporters.layers import Standardised, blended, column, dense, folded, unfolded

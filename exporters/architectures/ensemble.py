@@ -14,7 +14,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from engines.manifest import Positive
+from engines.terms import Positive
 from exporters import body
 from exporters.architecture import Blueprint
 from exporters.architectures import gesture_3dcnn_convlstm as gesture

@@ -31,8 +31,9 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.manifest import CropSpec, Keyframes, Part, Strict, Window
+from engines.manifest import CropSpec, Keyframes, Window
 from engines.manifest import Tensor as TensorSpec
+from engines.terms import Part, Strict
 from exporters.architecture import Blueprint, Exported, Labels, Role, View
 from exporters.architectures import fer_small
 from exporters.cells import ConvLstm

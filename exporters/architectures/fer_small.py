@@ -24,8 +24,9 @@ from pydantic import field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.manifest import CropSpec, Keyframes, Strict, Window
+from engines.manifest import CropSpec, Keyframes, Window
 from engines.manifest import Tensor as TensorSpec
+from engines.terms import Strict
 from exporters.architecture import Blueprint, Exported
 from exporters.layers import LUMA, dense
 

@@ -24,8 +24,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 from typing_extensions import Self
 
-from engines.manifest import CropSpec, Keyframes, Strict, Window
+from engines.manifest import CropSpec, Keyframes, Window
 from engines.manifest import Tensor as TensorSpec
+from engines.terms import Strict
 from exporters.architecture import Blueprint, Exported, Role, View
 from exporters.layers import Gray, Standardised, dense
 

@@ -25,7 +25,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.manifest import Part, Positive
+from engines.terms import Part, Positive
 from exporters import body
 from exporters.architecture import Blueprint, Exported, View
 from exporters.body import BodyOptions, Width

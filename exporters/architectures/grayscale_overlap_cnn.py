@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from engines.manifest import Part
+from engines.terms import Part
 from exporters import body
 from exporters.architecture import Blueprint, Exported, View
 from exporters.body import BodyOptions, Width

@@ -24,8 +24,9 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 from typing_extensions import Self
 
-from engines.manifest import CropSpec, Dtype, Keyframes, Part, Positive, Strict, Window
+from engines.manifest import CropSpec, Keyframes, Window
 from engines.manifest import Tensor as TensorSpec
+from engines.terms import Dtype, Part, Positive, Strict
 from exporters.architecture import Blueprint, Exported, Role, View
 from exporters.cells import Peepholes
 from exporters.depth_thermal import DepthReading, ThermalReading

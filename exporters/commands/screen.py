@@ -8,7 +8,8 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from engines.manifest import Manifest, Parity
+from engines.manifest import Manifest
+from engines.proof import Parity
 
 OUT = Console(highlight=False, soft_wrap=True)
 

@@ -15,7 +15,9 @@ import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
 from engines.folder import Folder, open_folder
-from engines.manifest import CropSpec, Keyframes, Manifest, Parity, Part, Strict, Tensor, Weights, Window
+from engines.manifest import CropSpec, Keyframes, Manifest, Tensor, Weights, Window
+from engines.proof import Parity
+from engines.terms import Part, Strict
 from exporters import export, model_folder, onnx_graph, parity
 from exporters.comparison import ROWS, TOLERANCE
 from exporters.export import Step

@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from engines.manifest import Part
+from engines.terms import Part
 from exporters.architecture import Exported
 from exporters.onnx_graph import BATCH, OPSET, GraphRefused, finished
 

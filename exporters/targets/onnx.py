@@ -19,7 +19,8 @@ from onnxscript.rewriter.rules.common import materialize_reshape_shape_rule
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from engines.manifest import Dtype, Tensor
+from engines.manifest import Tensor
+from engines.terms import Dtype
 from exporters.architecture import Exported, View
 from exporters.onnx_graph import OPSET, GraphRefused, finished
 

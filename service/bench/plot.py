@@ -9,23 +9,24 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from service.bench.variants import Measured
+from service.refusal import Refusal, check_plotting
 
 
-class NoPlots(ValueError):
-    """The drawing library is not installed."""
+class NoPlots(Refusal):
+    """Nothing could be drawn, or not in that format."""
 
 
 def draw(measured: Sequence[Measured], path: Path, title: str) -> None:
     """Write a picture in the format of the path's suffix (png, svg, pdf); ways that did not run are left out.
 
     Raises:
-        NoPlots: matplotlib is not there, or it writes no such format.
+        PlottingMissing: matplotlib is not there.
+        NoPlots: nothing ran, or it writes no such format.
         OSError: the file cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise NoPlots(f"a plot needs {error.name}: pip install 'mien[plots]'") from error
+    check_plotting("--plot")
+    from matplotlib.figure import Figure
+
     shown = [one for one in measured if one.why is None]
     if not shown:
         raise NoPlots("nothing ran, so there is nothing to draw")

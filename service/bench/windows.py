@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.manifest import Expression, Graph, Tensor
+from service.refusal import Refusal
 
 Rows = Mapping[str, NDArray[np.generic]]
 """Arrays by crop name: (windows, T, C, H, W)."""
@@ -21,7 +22,7 @@ MOST = 256
 """Windows compared, at most; spread evenly over those there are."""
 
 
-class SamplesRefused(ValueError):
+class SamplesRefused(Refusal):
     """A file of samples that does not fit the model. The text says which array, what is there and what is wanted."""
 
 

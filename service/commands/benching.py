@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from enum import Enum
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -19,6 +19,7 @@ from service.commands.flags import ConfigFile, ModelDirs, load
 from service.commands.telling import Usage, text_file, told
 
 if TYPE_CHECKING:
+    from engines.engine import Precision
     from service.bench.variants import Measured, Variant
     from service.config import Config
 
@@ -37,6 +38,9 @@ def bench(
         list[str], typer.Argument(metavar="MODEL...", help="Expression models: ids, or ./THEIR/FOLDERS.", show_default=False)
     ],
     backend: Annotated[list[str] | None, typer.Option("--backend", metavar="NAME", help="Runtime; repeatable. Left out: onnx.")] = None,
+    precision: Annotated[
+        list[str] | None, typer.Option("--precision", metavar="fp32|bf16", help="What fp32 graphs are computed in; repeatable.")
+    ] = None,
     batch: Annotated[list[int] | None, typer.Option("--batch", metavar="N", help="Results made at once; repeatable.", min=1)] = None,
     threads: Annotated[
         list[int] | None, typer.Option("--threads", metavar="N", help="Threads within a network; repeatable. Left out: 1.", min=0)
@@ -59,7 +63,9 @@ def bench(
 
         chosen = load(config, {"model": {"dirs": dirs or None}})
         with working() as watch:
-            found = measure(_variants(chosen, models, backend or ["onnx"], batch or [1], threads or [1], samples), turns, watch)
+            found = measure(
+                _variants(chosen, models, backend or ["onnx"], precision or ["fp32"], batch or [1], threads or [1], samples), turns, watch
+            )
         with text_file(output) as out:
             if form is Form.JSON:
                 out.write(json.dumps([_plain(one) for one in found], ensure_ascii=False, indent=1) + "\n")
@@ -74,8 +80,9 @@ def bench(
 
 
 def _variants(
-    chosen: Config, wanted: list[str], backends: list[str], batches: list[int], threads: list[int], samples: Path | None
-) -> list[Variant]:
+    chosen: Config, wanted: list[str], backends: list[str], precisions: list[str], batches: list[int], threads: list[int],
+    samples: Path | None,
+) -> list[Variant]:  # fmt: skip
     from engines.folder import open_folder
     from engines.manifest import Expression
     from service.bench.variants import Variant
@@ -90,10 +97,20 @@ def _variants(
         if not isinstance(folder.manifest, Expression):
             raise Usage(f"model {folder.manifest.id!r} is of kind {folder.manifest.kind}; bench times those of kind expression")
         rows = noise(folder.manifest, 2) if samples is None else windows(samples, folder.manifest)
-        for backend, count, size in product(backends, threads, batches):
-            options = replace(engine_options(chosen), backend=backend, threads=count)
+        for backend, computed, count, size in product(backends, precisions, threads, batches):
+            options = replace(engine_options(chosen), backend=backend, threads=count, precision=_precision(computed))
             made.append(Variant(folder, options, size, rows, samples is not None))
     return made
+
+
+def _precision(text: str) -> Precision:
+    from engines.engine import Precision
+
+    if text not in get_args(Precision):
+        raise Usage(
+            f"--precision {text}: one of {', '.join(get_args(Precision))} is meant; other precisions are model folders of their own"
+        )
+    return cast("Precision", text)
 
 
 def _row(one: Measured) -> tuple[str, ...]:

@@ -15,8 +15,10 @@ from typing import TextIO
 
 import typer
 
+from service.refusal import Refusal
 
-class Usage(ValueError):
+
+class Usage(Refusal):
     """Flags that do not go together, or one that cannot be read."""
 
 
@@ -25,15 +27,6 @@ def told() -> Iterator[None]:
     """Turn every error a user can cause into one line on stderr and an exit code; others are bugs and keep their trace."""
     from capture.driver import SourceError
     from engines.engine import EngineError
-    from service.bench.plot import NoPlots
-    from service.bench.windows import SamplesRefused
-    from service.collect import NoFeatures
-    from service.config import ConfigError
-    from service.evaluation.dataset import DatasetError
-    from service.evaluation.plots import PlottingMissing
-    from service.evaluation.report import ReportRefused
-    from service.models import UnknownModel
-    from service.perception.pixels import FinderError
 
     try:
         yield
@@ -44,10 +37,7 @@ def told() -> Iterator[None]:
     except SourceError as error:
         complain(f"{error.code}: {error}")
         raise typer.Exit(1) from None
-    except (
-        Usage, ConfigError, UnknownModel, FinderError, NoFeatures, NoPlots, SamplesRefused, DatasetError, PlottingMissing, ReportRefused,
-        EngineError,
-    ) as error:  # fmt: skip
+    except (Refusal, EngineError) as error:
         complain(str(error))
         raise typer.Exit(2) from None
     except OSError as error:

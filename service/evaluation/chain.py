@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.manifest import PostProcessing
+from engines.finishing import PostProcessing
 from service.evaluation import scores
 
 STEPS = ("smooth", "centre", "scale", "shift")

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from service.intake import Source, shown
+from service.refusal import Refusal
 
 CLIPS_FILE = "clips.csv"
 COLUMNS = ("clip", "label", "trace", "subject", "split", "fold")
@@ -24,7 +25,7 @@ DIMENSIONS = ("valence", "arousal")
 SPLITS = ("dev", "test")
 
 
-class DatasetError(ValueError):
+class DatasetError(Refusal):
     """A dataset breaks a rule: which file, row and column, what stands there, what is allowed."""
 
 

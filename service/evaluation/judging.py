@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engines.manifest import PostProcessing
+from engines.finishing import PostProcessing
 from service.evaluation import chain, scores
 from service.evaluation.dataset import DIMENSIONS, DatasetError, Labelled
 from service.evaluation.hearing import Heard, sampled

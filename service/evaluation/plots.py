@@ -18,6 +18,7 @@ from service.evaluation.judging import LabelScores, spread
 from service.evaluation.run import Evaluation
 from service.evaluation.scores import NONE
 from service.evaluation.shown import worded
+from service.refusal import check_plotting
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,22 +28,6 @@ MOST_TRACES = 6
 _DPI = 110
 
 
-class PlottingMissing(ValueError):
-    """matplotlib is not installed."""
-
-
-def check() -> None:
-    """Import the plotting library.
-
-    Raises:
-        PlottingMissing: it is not there.
-    """
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise PlottingMissing(f"--report draws with matplotlib, which is missing ({error}): pip install 'mien[evaluate]'") from None
-
-
 def draw(done: Evaluation, folder: Path) -> list[tuple[str, str]]:
     """Draw what there is into `folder`; return each picture's file name and its caption.
 
@@ -50,7 +35,7 @@ def draw(done: Evaluation, folder: Path) -> list[tuple[str, str]]:
         PlottingMissing: matplotlib is not there.
         OSError: a file cannot be written.
     """
-    check()
+    check_plotting("--report")
     drawn: list[tuple[str, str, Figure]] = []
     if done.pooled.clip is not None:
         drawn.append(("confusion.png", "Confusion by clip: shares of each true label, with counts", _confusion(done.pooled.clip)))

@@ -13,12 +13,13 @@ from pathlib import Path
 from service.evaluation import document, plots, shown
 from service.evaluation.run import Evaluation
 from service.intake import shown as printable
+from service.refusal import Refusal, check_plotting
 
 PAGE, NUMBERS = "report.md", "result.json"
 _FILES = frozenset((PAGE, NUMBERS, "confusion.png", "folds.png", "valence.png", "arousal.png"))
 
 
-class ReportRefused(ValueError):
+class ReportRefused(Refusal):
     """The folder is not one for a report."""
 
 
@@ -27,14 +28,14 @@ def check(folder: Path) -> None:
 
     Raises:
         ReportRefused: it is a file, or holds other files than a report's.
-        plots.PlottingMissing: the pictures could not be drawn.
+        PlottingMissing: the pictures could not be drawn.
     """
     if folder.exists() and not folder.is_dir():
         raise ReportRefused(f"--report {printable(folder)} is a file; name a folder")
     others = sorted({entry.name for entry in folder.iterdir()} - _FILES) if folder.is_dir() else []
     if others:
         raise ReportRefused(f"--report {printable(folder)} holds {others[0]!r}, which is no part of a report; name an empty folder")
-    plots.check()
+    check_plotting("--report")
 
 
 def write(done: Evaluation, folder: Path) -> None:

@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 
 from capture.driver import SourceError
-from engines.manifest import Expression, PostProcessing
+from engines.finishing import PostProcessing
+from engines.manifest import Expression
 from service.analyze import Analyser
 from service.evaluation import chain, judging
 from service.evaluation.dataset import Dataset, DatasetError

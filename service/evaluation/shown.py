@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
 
-from engines.manifest import PostProcessing
+from engines.finishing import PostProcessing
 from service.evaluation.judging import MANY_FOLDS, LabelScores, TraceScores, spread
 from service.evaluation.run import Evaluation
 from service.evaluation.scores import NONE, f1, recall

@@ -23,9 +23,10 @@ from service.perception import faces
 from service.perception import flow as optical
 from service.perception.crop import cut, inside
 from service.perception.quality import crop_gate, size_gate
+from service.refusal import Refusal
 
 
-class FinderError(ValueError):
+class FinderError(Refusal):
     """A face finder cannot be had: no such decoder, or its package is not installed."""
 
 

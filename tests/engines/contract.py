@@ -17,8 +17,9 @@ from onnx import TensorProto, helper
 
 from engines.engine import Arrays, BackendMissing, Engine, EngineOptions, SilentFallback
 from engines.folder import Folder, open_folder
-from engines.manifest import Graph, Part
+from engines.manifest import Graph
 from engines.open import names, open_engine
+from engines.terms import Part
 from engines.wiring import run_parts
 from exporters.targets.triton import write_repository
 from tests.engines.graphs import common, expression_manifest, expressive, feature_manifest, model, scaled, write_folder

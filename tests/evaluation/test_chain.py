@@ -8,7 +8,7 @@ import scipy.ndimage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engines.manifest import PostProcessing
+from engines.finishing import PostProcessing
 from service.evaluation import chain, scores
 from service.evaluation.chain import STEPS, USUAL, Pair
 

@@ -185,7 +185,7 @@ def test_without_the_plotting_library_only_the_report_is_refused(labelled: Path,
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     result = mien("evaluate", "fer-small", labelled, "--map", "joy=happy", "--report", tmp_path / "report")
     assert result.exit_code == 2
-    assert "pip install 'mien[evaluate]'" in result.stderr
+    assert "pip install 'mien[plots]'" in result.stderr
     assert not (tmp_path / "report").exists()
     (labelled / "clips.csv").write_text("clip,label\nsingle_face.jpg,happy\n", encoding="utf-8")
     assert mien("evaluate", "fer-small", labelled).exit_code == 0

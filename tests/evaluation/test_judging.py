@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engines.manifest import PostProcessing
+from engines.finishing import PostProcessing
 from service.evaluation import judging, scores
 from service.evaluation.dataset import Annotation, DatasetError, Labelled
 from service.evaluation.hearing import FrameTrace, Heard, heard, sampled

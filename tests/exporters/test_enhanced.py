@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from engines.manifest import Part
+from engines.terms import Part
 from exporters import architecture, comparison, export, papers
 from exporters.architecture import Blueprint, OptionRefused
 from exporters.architectures.enhanced_convlstm import STREAMS, CellStack, Streams, dynamic_image

@@ -9,7 +9,8 @@ import onnx
 import pytest
 from torch import nn
 
-from engines.manifest import Part, Tensor
+from engines.manifest import Tensor
+from engines.terms import Part
 from exporters.architecture import Exported
 from exporters.invariance import open_session, run
 from exporters.onnx_graph import GraphBuilder, GraphRefused

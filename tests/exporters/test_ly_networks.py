@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engines.manifest import Part
+from engines.terms import Part
 from exporters import architecture, checkpoint, comparison, export
 from exporters.architecture import Blueprint, OptionRefused
 from exporters.architectures import ensemble, gesture_3dcnn_convlstm, grayscale_overlap_cnn

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from engines.manifest import Calibration, Expression
+from engines.finishing import Calibration
+from engines.manifest import Expression
 from service.events import ClipPrediction, Prediction, wire
 from service.settings import Uncalibrated
 from service.windows.value import Value, calibrated

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import nn
 
-from engines.manifest import Part
+from engines.terms import Part
 from exporters import checkpoint, export
 from exporters.architecture import Blueprint
 from exporters.cells import ConvLstm
