@@ -21,8 +21,8 @@ from engines.choice import open_model
 from engines.engine import Arrays, Engine, EngineError, EngineOptions
 from engines.folder import Folder
 from engines.manifest import Expression
+from engines.samples import Rows
 from engines.terms import Part
-from service.bench.windows import Rows
 
 WARM_UPS = 2
 

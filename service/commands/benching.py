@@ -85,8 +85,9 @@ def _variants(
 ) -> list[Variant]:  # fmt: skip
     from engines.folder import open_folder
     from engines.manifest import Expression
+    from engines.samples import windows
     from service.bench.variants import Variant
-    from service.bench.windows import noise, windows
+    from service.bench.windows import noise
     from service.chosen import engine_options, open_models, settled
 
     made: list[Variant] = []

@@ -20,8 +20,9 @@ from typer.testing import CliRunner, Result
 from engines.engine import EngineOptions
 from engines.folder import open_folder
 from engines.manifest import Expression
+from engines.samples import SamplesRefused, windows
 from service.bench.variants import WARM_UPS, Variant, bench
-from service.bench.windows import SamplesRefused, noise, windows
+from service.bench.windows import noise
 from service.cli import app
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -170,7 +171,7 @@ def test_samples_that_do_not_fit_are_refused_by_array(samples: Path, tmp_path: P
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=60), st.integers(1, 6), st.integers(1, 4))
 def test_a_window_is_of_one_track_and_in_order(owners: list[tuple[int, int]], frames: int, hop: int) -> None:
-    from service.bench.windows import _starts
+    from engines.samples import _starts
 
     clip, track = (np.array([owner[k] for owner in owners], np.int64) for k in (0, 1))
     found = _starts(clip, track, frames, hop)
