@@ -14,7 +14,7 @@ from pydantic import Field, TypeAdapter, model_validator
 from typing_extensions import Self
 
 from engines.finishing import Calibration, DerivedAffect, PostProcessing, Smoothing
-from engines.proof import Cost, Parity
+from engines.proof import Cost, Parity, Reduced
 from engines.terms import Count, Dtype, FileName, ModelId, Part, Positive, Sha256, Strict, Unit
 
 SCHEMA = "mien.model/1"
@@ -161,9 +161,12 @@ class Common(Strict):
     licence: Licence
     cost: Cost
     parity: tuple[Parity, ...] = ()
+    reduced: Reduced | None = None
 
     @model_validator(mode="after")
     def _listed(self) -> Self:
+        if (self.precision == "fp32") != (self.reduced is None):
+            raise ValueError(f"precision is {self.precision}: 'reduced' must be there for what is not fp32, and for nothing else")
         named = {self.card, self.licence.file, *(graph.file for graph in self.graphs.values())}
         missing = sorted(named - set(self.files))
         if missing:

@@ -5,9 +5,12 @@ Owns those keys. Does not own the measurements (the exporters').
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Annotated
+
 from pydantic import Field
 
-from engines.terms import Count, Positive, Strict
+from engines.terms import Count, Part, Positive, Sha256, Strict, Unit
 
 
 class Cost(Strict):
@@ -26,3 +29,25 @@ class Parity(Strict):
     max_abs_error: float = Field(ge=0)
     spread: float = Field(ge=0)
     tolerance: Positive
+
+
+class Reduced(Strict):
+    """What another precision than fp32 costs, measured against the fp32 graphs of the same weights.
+
+    `of`: sha256 of the fp32 folder's manifest. `kept`: graphs that stayed fp32. `windows`: how many results were compared, of `samples`
+    (sha256 of the file; None: of drawn clips). `agreement`: share of them with the same label, or with valence and arousal within 0.05.
+    `max_abs_error` by output. `size`, `fp32_size`: bytes of the graphs. `target`: the runtime it is for; `runtime`: what ran there,
+    None if it could not be had, and `speed` the fp32 graphs' time over its own per result, one thread.
+    """
+
+    of: Sha256
+    kept: tuple[Part, ...] = ()
+    windows: Count
+    samples: Sha256 | None = None
+    agreement: Unit
+    max_abs_error: Mapping[str, Annotated[float, Field(ge=0)]]
+    size: Count
+    fp32_size: Count
+    target: str
+    runtime: str | None = None
+    speed: Positive | None = None

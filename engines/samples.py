@@ -25,8 +25,9 @@ class SamplesRefused(EngineError):
     """A file of samples that does not fit the model. The text says which array, what is there and what is wanted."""
 
 
-def windows(path: Path, manifest: Expression, most: int = MOST) -> Rows:
-    """Return the windows in a file that `mien windows --inputs` wrote for this model, or for one with the same crops.
+def windows(path: Path, manifest: Expression, most: int = MOST, hop: int | None = None) -> Rows:
+    """Return the windows in a file that `mien windows --inputs` wrote for this model, or for one with the same crops; `hop`: samples from
+    one to the next, the model's own if left out.
 
     Raises:
         SamplesRefused: it is no such file, has no crops, other ones, or no track as long as a window.
@@ -34,7 +35,7 @@ def windows(path: Path, manifest: Expression, most: int = MOST) -> Rows:
     """
     crops = crops_of(manifest)
     arrays = _arrays(path, crops)
-    starts = _starts(arrays["clip"], arrays["track"], manifest.window.frames, manifest.window.hop)
+    starts = _starts(arrays["clip"], arrays["track"], manifest.window.frames, hop or manifest.window.hop)
     if not starts:
         raise SamplesRefused(
             f"{path}: no track has {manifest.window.frames} samples on end, a window of {manifest.id!r}; give mien windows longer clips"

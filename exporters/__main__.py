@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from engines.engine import EngineError
-from exporters.commands import adoption, folders, networks, serving
+from exporters.commands import adoption, folders, networks, precisions, serving
 
 app = typer.Typer(
     name="mien-export", help="Makes model folders from checkpoints, and fits parts on arrays.", no_args_is_help=True, add_completion=False
@@ -20,6 +20,7 @@ app = typer.Typer(
 app.command("list")(networks.list_)
 app.command()(networks.describe)
 app.command()(networks.onnx)
+app.command()(precisions.precision)
 app.command("frame-cnn")(adoption.frame_cnn)
 app.command("import-onnx")(adoption.import_onnx)
 app.command()(folders.verify)

@@ -16,8 +16,9 @@ from engines.engine import EngineError
 from engines.folder import Folder, open_folder
 from engines.manifest import Expression, Manifest
 from engines.proof import Parity
+from engines.samples import SamplesRefused
 from engines.terms import Part
-from exporters import architecture, itq, onnx_graph, parity, sources
+from exporters import architecture, itq, onnx_graph, parity, precision, quantized_rules, sources
 from exporters.checkpoint import CheckpointError
 from exporters.comparison import compare
 from exporters.foreign import adopted
@@ -26,8 +27,12 @@ from exporters.itq import FitRefused
 from exporters.key_map import KeyMapError
 from exporters.onnx_graph import GraphRefused
 from exporters.parity import ParityFailed
+from exporters.precision import PrecisionRefused
 
-_ARCHITECTURE = (architecture.UnknownArchitecture, architecture.OptionRefused)
+_REFUSALS = (
+    GraphRefused, ParityFailed, FitRefused, CheckpointError, KeyMapError, PrecisionRefused, SamplesRefused,
+    architecture.UnknownArchitecture, architecture.OptionRefused,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +54,14 @@ class Unmeasured(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """The files that a folder was made from, as far as there are: a checkpoint or ONNX file, a key map, a branch's checkpoint."""
+    """What a folder was made from, as far as there is: a checkpoint or ONNX file, a key map, a branch's checkpoint; of one in another
+    precision, the fp32 folder and the samples that it was measured on."""
 
     weights: Path | None = None
     key_map: Path | None = None
     branch: Path | None = None
+    fp32: Path | None = None
+    samples: Path | None = None
 
 
 def verify(directory: Path, given: Given | None = None) -> tuple[Check, ...]:
@@ -81,7 +89,7 @@ def _run(name: str, check: Callable[[], str]) -> Check:
         return Check(name, True, check())
     except Unmeasured as found:
         return Check(name, None, str(found))
-    except (Wrong, GraphRefused, ParityFailed, FitRefused, CheckpointError, KeyMapError, *_ARCHITECTURE) as found:
+    except (Wrong, *_REFUSALS) as found:
         return Check(name, False, str(found))
 
 
@@ -93,6 +101,8 @@ def _graphs(folder: Folder) -> str:
     for part, data in _files(folder).items():
         model = onnx_graph.parsed(data)
         onnx_graph.check(model)
+        if folder.manifest.precision == "int8" and folder.manifest.reduced is not None and part not in folder.manifest.reduced.kept:
+            quantized_rules.check(model)
         found, said = onnx_graph.graph_entry(model, folder.manifest.graphs[part].file), folder.manifest.graphs[part]
         if found != said:
             raise Wrong(f"{said.file} has {found}, the manifest says {said}")
@@ -134,6 +144,9 @@ def _keyframes(folder: Folder) -> str:
 
 
 def _recorded(folder: Folder) -> str:
+    if folder.manifest.reduced is not None:
+        precision.require(folder.manifest)
+        return precision.figures(folder.manifest)
     if not folder.manifest.parity:
         raise Wrong("the manifest records none; export the model again")
     parity.require(folder.manifest.parity)
@@ -141,6 +154,11 @@ def _recorded(folder: Folder) -> str:
 
 
 def _measured(folder: Folder, given: Given) -> str:
+    if folder.manifest.reduced is not None:
+        if given.fp32 is None:
+            raise Unmeasured("needs the folder that it was made from: --fp32 DIR, and --samples W.npz for the windows")
+        again = precision.again(folder, given.fp32, given.samples)
+        return f"{again.share:.1%} of {again.windows} windows agree with {given.fp32}"
     found = _adopted(folder, given) if folder.manifest.options.get("made_from") == "onnx" else _network(folder, given)
     return "; ".join(f"{p.tensor} ≤ {p.max_abs_error:.1e} (spread {p.spread:.2g})" for p in found)
 

@@ -9,6 +9,7 @@ import typer
 
 from engines.folder import MANIFEST
 from exporters.commands.networks import BranchFile, MapFile
+from exporters.commands.precisions import Samples
 from exporters.commands.screen import OUT, say
 
 ModelDir = Annotated[Path, typer.Option("--model", help="The model folder to put it into.", show_default=False)]
@@ -19,13 +20,15 @@ def verify(
     checkpoint: Annotated[Path | None, typer.Option("--checkpoint", help="The file it was made from: checkpoint or ONNX.")] = None,
     key_map: MapFile = None,
     branch_checkpoint: BranchFile = None,
+    fp32: Annotated[Path | None, typer.Option("--fp32", metavar="DIR", help="The folder that one in fp16 or int8 was made from.")] = None,
+    samples: Samples = None,
 ) -> None:
     """Check everything a model folder claims that can be measured again."""
     from exporters.verify import Given
     from exporters.verify import verify as checks
 
     words = {True: "ok", False: "FAILS", None: "not measured"}
-    found = checks(directory, Given(checkpoint, key_map, branch_checkpoint))
+    found = checks(directory, Given(checkpoint, key_map, branch_checkpoint, fp32, samples))
     for check in found:
         say(f"{words[check.passed]:<13} {check.name}: {check.detail}")
     if any(check.passed is False for check in found):

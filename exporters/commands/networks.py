@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from engines.manifest import Keyframes, Requirement, Weights
+from exporters.commands.precisions import Samples, Target, beside, parsed, reduce
 from exporters.commands.screen import report, say, steps
 
 if TYPE_CHECKING:
@@ -97,10 +99,19 @@ def onnx(
     labels: Annotated[str | None, typer.Option("--labels", help="a,b,c in the network's order, if not the architecture's own.")] = None,
     option: Options = None,
     licence: LicenceFile = None,
+    wanted: Annotated[
+        str,
+        typer.Option("--precision", metavar="P", help="fp32, or fp16 or int8, held against it and refused if not as good."),
+    ] = "fp32",
+    samples: Samples = None,
+    target: Target = "onnx",
 ) -> None:
     """Export a network to a model folder and prove that it computes the same."""
     from exporters import architecture, export
 
+    reduced = None if wanted == "fp32" else parsed(wanted, fp32=True)
+    if reduced is None and samples is not None:
+        raise typer.BadParameter("--samples is what fp16 and int8 are measured on; it needs --precision fp16 or int8")
     if (checkpoint is None) == (random_weights is None):
         raise typer.BadParameter("give either --checkpoint FILE or --random-weights SEED")
     if key_map is not None and checkpoint is None:
@@ -115,9 +126,15 @@ def onnx(
     if keyframes_from is not None:
         requires, keyframes = _features(keyframes_from)
         blueprint = replace(blueprint, keyframes=keyframes)
-    with steps(f"exporting {arch}") as step:
-        made = export.write(out, blueprint, identity or out.resolve().name, weights, text, requires=requires, noted=noted, step=step)
-    report(made, out)
+    name = identity or out.resolve().name
+    with ExitStack() as stack:
+        whole = out if reduced is None else Path(stack.enter_context(beside(out)), name)
+        with steps(f"exporting {arch}") as step:
+            made = export.write(whole, blueprint, name, weights, text, requires=requires, noted=noted, step=step)
+        if reduced is None:
+            report(made, out)
+        else:
+            reduce(whole, out, reduced, samples, target, False, name)
 
 
 @dataclass(frozen=True, slots=True)
