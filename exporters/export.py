@@ -86,6 +86,7 @@ def graph_entry(part: Part, data: bytes) -> Graph:
     """
     model = onnx_graph.parsed(data)
     onnx_graph.check(model)
+    onnx_graph.bytes_are_cast(model)
     return onnx_graph.graph_entry(model, f"{part}.onnx")
 
 

@@ -132,6 +132,21 @@ def check(model: onnx.ModelProto) -> None:
         tensor_of(value)
 
 
+def bytes_are_cast(model: onnx.ModelProto) -> None:
+    """Refuse a graph that does anything with its bytes but cast them to numbers: TensorRT would.
+
+    Raises:
+        GraphRefused: it does.
+    """
+    given = {value.name for value in model.graph.input if value.type.tensor_type.elem_type == TensorProto.UINT8}
+    for node in model.graph.node:
+        if node.op_type != "Cast" and (raw := sorted(given & set(node.input))):
+            raise GraphRefused(
+                f"{node.op_type} (node {node.name or node.output[0]!r}) works on the bytes of {raw[0]!r}; TensorRT does nothing with bytes "
+                "but cast them: cast them to float first"
+            )
+
+
 def self_contained(model: onnx.ModelProto) -> None:
     """Refuse a model that leans on other files or on operators of anyone's but ONNX.
 

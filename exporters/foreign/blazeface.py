@@ -84,8 +84,9 @@ def convert(source: bytes, size: int) -> onnx.ModelProto:
 
 def _image(builder: GraphBuilder) -> str:
     """uint8 NHWC → float32 NCHW in [−1, 1]."""
-    channels_first = builder.node("Transpose", "image", perm=[0, 3, 1, 2])
-    scaled = builder.node("Mul", builder.node("Cast", channels_first, to=onnx.TensorProto.FLOAT), builder.constant(1 / 127.5))
+    # TensorRT takes bytes in, and does nothing with them but this.
+    numbers = builder.node("Cast", "image", to=onnx.TensorProto.FLOAT)
+    scaled = builder.node("Mul", builder.node("Transpose", numbers, perm=[0, 3, 1, 2]), builder.constant(1 / 127.5))
     return builder.node("Sub", scaled, builder.constant(1.0))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -110,3 +112,16 @@ def test_allowed_operators_are_of_this_opset() -> None:
 @pytest.mark.parametrize(("size", "kernel", "stride", "pads"), [(112, 3, 2, (0, 1)), (7, 3, 1, (1, 1)), (28, 3, 2, (0, 1))])
 def test_same_padding(size: int, kernel: int, stride: int, pads: tuple[int, int]) -> None:
     assert onnx_graph.same_pads(size, kernel, stride) == pads
+
+
+@pytest.mark.parametrize("graph", sorted(shipped_folders().glob("*/*.onnx")), ids=lambda path: path.parent.name)
+def test_shipped_graphs_do_nothing_with_bytes_but_cast_them(graph: Path) -> None:
+    onnx_graph.bytes_are_cast(onnx_graph.parsed(graph.read_bytes()))
+
+
+def test_work_on_bytes_is_refused() -> None:
+    builder = GraphBuilder()
+    builder.node("Cast", builder.node("Transpose", "x", perm=[0, 2, 1]), to=TensorProto.FLOAT, name="y")
+    model = builder.model("bytes", [Tensor(name="x", dtype="uint8", shape=(2, 3))], [Tensor(name="y", dtype="float32", shape=(3, 2))])
+    with pytest.raises(GraphRefused, match=r"Transpose .* works on the bytes of 'x'"):
+        onnx_graph.bytes_are_cast(model)
