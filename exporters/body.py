@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
+import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 from torch.nn import functional
@@ -70,7 +71,8 @@ class Passed(nn.Module):
         self.gray, self.thumbnail = Gray(), Thumbnail()
 
     def forward(self, body: Tensor) -> tuple[Tensor, Tensor]:
-        return body.clone(), self.thumbnail(self.gray(body))
+        # There and back: TensorRT does nothing with bytes but cast them.
+        return body.to(self.gray.luma.dtype).to(torch.uint8), self.thumbnail(self.gray(body))
 
 
 def picture(name: str, dtype: Dtype = "uint8", channels: int = 3) -> TensorSpec:

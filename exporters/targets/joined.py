@@ -45,7 +45,12 @@ def joined(frame: onnx.ModelProto, window: onnx.ModelProto, parts: Mapping[Part,
     constants: list[onnx.TensorProto] = []
     nodes: list[onnx.NodeProto] = []
     for tensor in parts["frame"].inputs:
-        nodes.append(_reshape(tensor.name, PREFIX + tensor.name, (-1, *given[tensor.name].shape[1:]), constants))
+        name = tensor.name
+        if tensor.dtype == "uint8":
+            # Numbers before anything else: TensorRT does nothing with bytes but cast them. The frame graph's own cast has no work left.
+            name = f"{PREFIX}{name}/numbers"
+            nodes.append(helper.make_node("Cast", [tensor.name], [name], name=f"{name}/cast", to=onnx.TensorProto.FLOAT))
+        nodes.append(_reshape(name, PREFIX + tensor.name, (-1, *given[tensor.name].shape[1:]), constants))
     inner = onnx.GraphProto()
     inner.CopyFrom(frame.graph)
     for node in inner.node:
@@ -55,7 +60,7 @@ def joined(frame: onnx.ModelProto, window: onnx.ModelProto, parts: Mapping[Part,
         constant.name = PREFIX + constant.name
         constants.append(constant)
     for tensor in wanted:
-        nodes.append(_reshape(PREFIX + tensor.name, tensor.name, (-1, *tensor.shape), constants))
+        nodes.append(_reshape(_numbers(nodes, PREFIX + tensor.name), tensor.name, (-1, *tensor.shape), constants))
     nodes += window.graph.node
     constants += window.graph.initializer
     _distinct([*given, *(output for node in nodes for output in node.output), *(constant.name for constant in constants)])
@@ -65,6 +70,13 @@ def joined(frame: onnx.ModelProto, window: onnx.ModelProto, parts: Mapping[Part,
     inputs = [helper.make_tensor_value_info(t.name, _element(frame, t.name), [BATCH, *t.shape]) for t in parts["full"].inputs]
     graph = helper.make_graph(nodes, "mien", inputs, outputs, [constant for constant in constants if constant.name in used])
     return finished(helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)]))
+
+
+def _numbers(nodes: Sequence[onnx.NodeProto], name: str) -> str:
+    """Return the name of the numbers that bytes were made of, where a graph gives bytes; else the name itself."""
+    made = next(node for node in nodes if name in node.output)
+    to_bytes = made.op_type == "Cast" and any(a.name == "to" and a.i == onnx.TensorProto.UINT8 for a in made.attribute)
+    return str(made.input[0]) if to_bytes else name
 
 
 def _reshape(value: str, name: str, shape: Sequence[int], constants: list[onnx.TensorProto]) -> onnx.NodeProto:
