@@ -13,6 +13,7 @@ from engines.folder import MANIFEST, read_manifest
 from engines.manifest import Detector, Expression, Manifest
 from service.config import Config
 from service.models import Models, UnknownModel
+from service.perception.pixels import open_alone
 from service.settings import unusable
 
 
@@ -66,7 +67,8 @@ def detector_of(models: Models, config: Config) -> Detector:
     for id in (config.model.detector, config.model.id):
         if id not in models.ids() and (Path(id) / MANIFEST).is_file():
             raise UnknownModel(f"no model {id!r}; if the folder of that name is meant, write ./{id}")
-    detector, network = models.folder(config.model.detector).manifest, models.folder(config.model.id).manifest
+    network = models.folder(config.model.id).manifest
+    detector = _alone(models, config) or models.folder(config.model.detector).manifest
     if not isinstance(detector, Detector):
         raise UnknownModel(_other_kind(models, detector, "detector"))
     if not isinstance(network, Expression):
@@ -74,6 +76,15 @@ def detector_of(models: Models, config: Config) -> Detector:
     if (why := unusable(network)) is not None:
         raise UnknownModel(why)
     return detector
+
+
+def _alone(models: Models, config: Config) -> Detector | None:
+    """Open the face finder chosen if it is one without a folder; a model of its name goes before it."""
+    opened = None if config.model.detector in models.ids() else open_alone(config.model.detector, config.model.detector_file)
+    if opened is None:
+        return None
+    models.adopt(*opened)
+    return opened[0]
 
 
 def _other_kind(models: Models, manifest: Manifest, wanted: str) -> str:

@@ -105,7 +105,10 @@ class Model(Section):
         "blazeface-front",
         min_length=1,
         max_length=4096,
-        description="Face finder: a detector's id, or its folder. Flag `--detector`.",
+        description="Face finder: a detector's id, its folder, or `mediapipe` (with `detector_file`). Flag `--detector`.",
+    )
+    detector_file: Path | None = Field(
+        None, description="Model file of a face finder without a folder: for `mediapipe` a .tflite of MediaPipe's face detection."
     )
     dirs: Paths = Field(
         (),

@@ -20,13 +20,14 @@ from typing import Literal
 
 from engines import wiring
 from engines.choice import open_model
-from engines.engine import EngineError, EngineOptions
+from engines.engine import Engine, EngineError, EngineOptions
 from engines.folder import Folder, open_folder
 from engines.manifest import Detector
 from engines.open import names
 from service.chosen import engine_options, finder_options, open_models, settled
 from service.config import Config
 from service.models import Models, UnknownModel
+from service.perception.pixels import open_alone
 
 State = Literal["ok", "absent", "fault"]
 QUICK = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm")
@@ -123,7 +124,8 @@ def cameras(config: Config) -> Iterator[Finding]:
 
 def runtimes(models: Models, config: Config) -> Iterator[Finding]:
     """Open the shipped face finder on every backend there is a file for."""
-    folder = open_folder(models.folder(config.model.detector).path)
+    id = config.model.detector if config.model.detector in models.ids() else Config().model.detector
+    folder = open_folder(models.folder(id).path)
     for name in names():
         wanted = name == config.engine.backend
         asked = engine_options(config)
@@ -137,13 +139,22 @@ def networks(models: Models, config: Config) -> Iterator[Finding]:
     used = {config.model.id, config.model.detector}
     for id in (*models.ids(), *sorted(used - set(models.ids()))):
         try:
-            folder = open_folder(models.folder(id).path)
-            finds = isinstance(folder.manifest, Detector)
-            state, said = _opened(folder, finder_options(config) if finds else engine_options(config))
+            alone = open_alone(id, config.model.detector_file) if id == config.model.detector and id not in models.ids() else None
+            state, said = _folder(open_folder(models.folder(id).path), config) if alone is None else _alone(alone[1])
         except (EngineError, UnknownModel) as error:
             state, said = "fault", str(error)
         name = f"{id} (chosen)" if id in used else id
         yield Finding("models", name, state if state == "ok" or id in used else "absent", said)
+
+
+def _folder(folder: Folder, config: Config) -> tuple[State, str]:
+    return _opened(folder, finder_options(config) if isinstance(folder.manifest, Detector) else engine_options(config))
+
+
+def _alone(engine: Engine) -> tuple[State, str]:
+    info = engine.info
+    engine.close()
+    return "ok", f"{info.backend} {info.version}"
 
 
 def _opened(folder: Folder, options: EngineOptions) -> tuple[State, str]:

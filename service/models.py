@@ -131,6 +131,13 @@ class Models:
         with self._loading:
             return self._load_once(id)
 
+    def adopt(self, manifest: Detector, engine: Engine) -> None:
+        """Take in a face finder that needs no folder, open already; `load` finds it by its id."""
+        with self._loading:
+            self.engines[manifest.id, "full"], self.max_batch[manifest.id, "full"] = engine, manifest.batch.max
+            name = ModelName(manifest.id, (manifest.weights.sha256 or "")[:12])
+            self._loaded[manifest.id] = Model(manifest, name, engine.info.backend, None, ())
+
     def close(self) -> None:
         """Release every engine."""
         with self._loading:

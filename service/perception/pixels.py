@@ -7,15 +7,16 @@ Owns the lookup of finders and the order finder → gates → crops. Does not ow
 from __future__ import annotations
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from capture.frame import Bundle, decoded
-from engines.engine import Arrays
+from engines.engine import Arrays, Engine
 from engines.manifest import CropSpec, Detector, Expression
 from service.events import NoCallCode
 from service.inputs import Detection, GraphKey, Perception, Request
@@ -35,7 +36,8 @@ class PictureError(ValueError):
 
 
 class Finder(Protocol):
-    """What a file in `faces/` makes with its `create(detector: Detector) -> Finder`."""
+    """What a file in `faces/` makes with its `create(detector: Detector) -> Finder`. One that runs no model folder's graph also has
+    `open_alone(file) -> (Detector, Engine)`."""
 
     def prepare(self, image: NDArray[np.uint8]) -> Arrays:
         """Return the graph's row for a `(H, W, 3)` uint8 RGB picture."""
@@ -132,6 +134,19 @@ def find(detector: Detector) -> Finder:
         raise FinderError(f"{detector.id}: face finder {detector.decoder!r} needs {error.name}: {remedy}") from error
     finder: Finder = module.create(detector)
     return finder
+
+
+def open_alone(name: str, file: Path | None) -> tuple[Detector, Engine] | None:
+    """Open a finder that needs no model folder; return what stands in for its manifest, and its engine. None: there is none so named.
+
+    Raises:
+        EngineError: its package or model file is missing, or cannot be used.
+    """
+    if name not in finders():
+        return None
+    opened: Callable[[Path | None], tuple[Detector, Engine]] | None
+    opened = getattr(import_module(f"{faces.__name__}.{name}"), "open_alone", None)
+    return None if opened is None else opened(file)
 
 
 def finders() -> tuple[str, ...]:
