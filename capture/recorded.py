@@ -1,0 +1,121 @@
+"""The words of a recording: what stands in an MCAP file beside its pictures, as JSON, and back.
+
+Owns topics, a frame's and a source's facts, the pair of clocks and the consent that every recording names. Does not own
+pictures (`foxglove.py`), writing (`tape.py`, `recorder.py`) or reading (`playback.py`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, cast
+
+import numpy as np
+
+from capture.frame import Frame, Modality, SourceInfo
+
+VERSION = 1
+PROFILE = "mien"
+RECORDING, CONSENT, SOURCE, END = "mien.recording", "mien.consent", "mien.source", "mien.end"
+"""Names of metadata records."""
+Json = dict[str, Any]
+
+
+class RecordingError(Exception):
+    """A recording cannot be written on, or cannot be read. `code` for programs; the text is one line for people."""
+
+    def __init__(self, code: str, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """Who agreed to be recorded, when (UTC, ISO 8601) and for what purpose; or, `by` being None, why nobody had to be asked."""
+
+    by: str | None
+    at: str
+    purpose: str
+
+    def __post_init__(self) -> None:
+        if not self.purpose.strip() or (self.by is not None and not self.by.strip()):
+            raise ValueError("a consent names who gave it and for what purpose; neither may be empty")
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """One moment on two clocks: UTC and the host's monotonic one. A recording is stamped in UTC; sessions live in monotonic time."""
+
+    utc_ns: int
+    monotonic_ns: int
+
+    def utc(self, monotonic_ns: int) -> int:
+        """Return the UTC stamp of a monotonic one; never below 0, which MCAP cannot hold."""
+        return max(0, self.utc_ns + monotonic_ns - self.monotonic_ns)
+
+
+def dumped(value: object) -> bytes:
+    """Return compact JSON."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def strings(values: Mapping[str, object]) -> dict[str, str]:
+    """Return what a metadata record can hold: strings as they are, anything else as JSON."""
+    return {key: value if isinstance(value, str) else dumped(value).decode() for key, value in values.items()}
+
+
+def topic(source: str, what: str) -> str:
+    """Return the topic of a source's `image`, `frame` or `calibration`."""
+    return f"/{source}/{what}"
+
+
+def facts_of(frame: Frame) -> Json:
+    """Return all of a frame but its picture; `picture` says how that is kept (None for a colour frame without pixels: a packet)."""
+    data = frame.data
+    stored: Json = {"packet": frame.packet.format} if frame.packet is not None else {}
+    if frame.packet is None and data is not None:
+        stored = {"dtype": data.dtype.name, "shape": list(data.shape)}
+    return {
+        "source": frame.source, "modality": frame.modality, "seq": frame.seq, "device_t_ns": frame.device_t_ns,
+        "arrival_t_ns": frame.arrival_t_ns, "scale": frame.scale, "offset": frame.offset, "unit": frame.unit,
+        "dropped_before": frame.dropped_before, "flags": sorted(frame.flags), "picture": stored,
+    }  # fmt: skip
+
+
+def frame_of(facts: Json, picture: Frame | None) -> Frame:
+    """Return the frame of `facts` with the `picture` that `foxglove.picture_of` read; None: it was recorded without pixels.
+
+    Raises:
+        RecordingError: "recording-broken": a fact is missing or of the wrong kind.
+    """
+    bare = picture or Frame("", "color", 0, None, 0, data=np.zeros((0, 0), np.uint8))
+    try:
+        return replace(
+            bare, source=str(facts["source"]), modality=cast(Modality, facts["modality"]), seq=int(facts["seq"]),
+            device_t_ns=None if facts["device_t_ns"] is None else int(facts["device_t_ns"]), arrival_t_ns=int(facts["arrival_t_ns"]),
+            scale=float(facts["scale"]), offset=float(facts["offset"]), unit=facts["unit"],
+            dropped_before=int(facts["dropped_before"]), flags=frozenset(map(str, facts["flags"])),
+        )  # fmt: skip
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordingError("recording-broken", f"the facts of a frame cannot be read: {error!r}") from None
+
+
+def info_strings(info: SourceInfo) -> dict[str, str]:
+    """Return a source's facts as a metadata record."""
+    return {key: dumped(value).decode() for key, value in asdict(replace(info, intrinsics=None)).items()} | {
+        "intrinsics": dumped(None if info.intrinsics is None else dict(info.intrinsics)).decode()
+    }
+
+
+def info_of(record: Mapping[str, str]) -> SourceInfo:
+    """Return the source's facts that a metadata record holds.
+
+    Raises:
+        RecordingError: "recording-broken": it holds something else.
+    """
+    try:
+        known = {field.name for field in fields(SourceInfo)}
+        return SourceInfo(**{key: json.loads(value) for key, value in record.items() if key in known})
+    except (TypeError, ValueError) as error:
+        raise RecordingError("recording-broken", f"the facts of a source cannot be read: {error!r}") from None
