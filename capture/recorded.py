@@ -9,17 +9,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 
-from capture.frame import Frame, Modality, SourceInfo
+from capture.frame import Frame, SourceInfo
 
 VERSION = 1
 PROFILE = "mien"
 RECORDING, CONSENT, SOURCE, END = "mien.recording", "mien.consent", "mien.source", "mien.end"
 """Names of metadata records."""
 Json = dict[str, Any]
+_FACTS = tuple(field.name for field in fields(Frame) if field.name not in ("data", "packet"))
+_NEEDED = ("source", "modality", "seq", "device_t_ns", "arrival_t_ns")
 
 
 class RecordingError(Exception):
@@ -72,15 +74,9 @@ def topic(source: str, what: str) -> str:
 
 def facts_of(frame: Frame) -> Json:
     """Return all of a frame but its picture; `picture` says how that is kept (None for a colour frame without pixels: a packet)."""
-    data = frame.data
-    stored: Json = {"packet": frame.packet.format} if frame.packet is not None else {}
-    if frame.packet is None and data is not None:
-        stored = {"dtype": data.dtype.name, "shape": list(data.shape)}
-    return {
-        "source": frame.source, "modality": frame.modality, "seq": frame.seq, "device_t_ns": frame.device_t_ns,
-        "arrival_t_ns": frame.arrival_t_ns, "scale": frame.scale, "offset": frame.offset, "unit": frame.unit,
-        "dropped_before": frame.dropped_before, "flags": sorted(frame.flags), "picture": stored,
-    }  # fmt: skip
+    data, facts = frame.data, {name: getattr(frame, name) for name in _FACTS}
+    stored: Json = {} if data is None else {"dtype": data.dtype.name, "shape": list(data.shape)}
+    return facts | {"flags": sorted(frame.flags), "picture": stored if frame.packet is None else {"packet": frame.packet.format}}
 
 
 def frame_of(facts: Json, picture: Frame | None) -> Frame:
@@ -91,13 +87,12 @@ def frame_of(facts: Json, picture: Frame | None) -> Frame:
     """
     bare = picture or Frame("", "color", 0, None, 0, data=np.zeros((0, 0), np.uint8))
     try:
-        return replace(
-            bare, source=str(facts["source"]), modality=cast(Modality, facts["modality"]), seq=int(facts["seq"]),
-            device_t_ns=None if facts["device_t_ns"] is None else int(facts["device_t_ns"]), arrival_t_ns=int(facts["arrival_t_ns"]),
-            scale=float(facts["scale"]), offset=float(facts["offset"]), unit=facts["unit"],
-            dropped_before=int(facts["dropped_before"]), flags=frozenset(map(str, facts["flags"])),
-        )  # fmt: skip
-    except (KeyError, TypeError, ValueError) as error:
+        # A frame of an older version has fewer facts: the others keep their defaults.
+        known = {name: facts[name] for name in _FACTS if name in facts or name in _NEEDED}
+        if not all(isinstance(facts[name], int) for name in ("seq", "arrival_t_ns")):
+            raise TypeError("seq and arrival_t_ns are whole numbers")
+        return replace(bare, **known | {"flags": frozenset(map(str, facts.get("flags", ())))})
+    except (KeyError, TypeError) as error:
         raise RecordingError("recording-broken", f"the facts of a frame cannot be read: {error!r}") from None
 
 

@@ -24,6 +24,10 @@ UNLIMITED_FPS = 1000.0
 """Own cameras have the rate they were asked for; the rate limit is for clients."""
 
 
+FrameTap = Callable[[SourceInfo, list[Frame]], object]
+"""Hears of every read, before anything can be lost; must not wait."""
+
+
 @dataclass(slots=True, eq=False)
 class Camera:
     """A running server camera. `state`: armed until its first frame."""
@@ -33,6 +37,7 @@ class Camera:
     info: SourceInfo | None = None
     state: CameraState = "armed"
     device_drops: int = 0
+    tap: FrameTap | None = None
     _reader: Reader | None = None
     _closing: bool = False
     _times_ns: deque[int] = field(default_factory=lambda: deque(maxlen=60))
@@ -44,6 +49,11 @@ class Camera:
             return None
         return (len(self._times_ns) - 1) * 1e9 / (self._times_ns[-1] - self._times_ns[0])
 
+    @property
+    def over(self) -> bool:
+        """Whether no frame will come any more."""
+        return self._reader is not None and not self._reader.alive
+
     def put(self, frames: list[Frame]) -> None:
         """Number one read of the clock source and hand it on."""
         color = next(frame for frame in frames if frame.modality == "color")
@@ -53,6 +63,8 @@ class Camera:
         # The reader's, not ours: the first frames come before `open_camera` has seen what the reader learned.
         info = self._reader.info if self._reader is not None else None
         clock = "host" if info is None else info.clock
+        if self.tap is not None and info is not None:
+            self.tap(info, frames)
         # A device clock other than a file's PTS is mapped to the host's by the synchroniser; a single camera goes by arrival.
         t_ns = color.device_t_ns if clock == "media" and color.device_t_ns is not None else color.arrival_t_ns
         arrival_ns = max(frame.arrival_t_ns for frame in frames)
@@ -81,15 +93,17 @@ class Camera:
             self.feed.close("camera-closed", drain=False)
 
 
-def open_camera(loop: LiveLoop, name: str, uri: str, options: FeedOptions, publish: Callable[[Output], None]) -> Camera:
-    """Open `uri` as the server camera `name` and start its frames through a feed of policy `latest`.
+def open_camera(
+    loop: LiveLoop, name: str, uri: str, options: FeedOptions, publish: Callable[[Output], None], tap: FrameTap | None = None
+) -> Camera:
+    """Open `uri` as the server camera `name` and start its frames through a feed of policy `latest`; `tap` hears of them first.
 
     Raises:
         SourceError: the source cannot be opened.
         Overloaded: no room for a session.
     """
     feed = loop.open(name, replace(options, policy="latest", max_fps=UNLIMITED_FPS), publish)
-    camera = Camera(name, feed)
+    camera = Camera(name, feed, tap=tap)
     reader = Reader(create(uri, name), camera.put, camera.notice, camera.ended)
     camera._reader = reader
     try:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from service.commands import benching, checkup, clips, evaluation, listing, serving
+from service.commands import benching, checkup, clips, evaluation, listing, recording, serving
 
 app = typer.Typer(
     name="mien",
@@ -25,6 +25,8 @@ app.command()(evaluation.evaluate)
 app.command("models")(listing.models_)
 app.command("config")(listing.config_)
 app.command()(serving.serve)
+app.command()(recording.record)
+app.command()(recording.replay)
 app.command()(checkup.doctor)
 app.command()(benching.bench)
 

@@ -12,24 +12,34 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from time import monotonic_ns
+from typing import Protocol
 
 from capture.frame import Bundle, Clock, Frame, Modality, Packet, decoded
 from capture.mailbox import Mailbox
 from service.events import Rejected
-from service.inputs import Input, Keep
+from service.inputs import Input, Keep, Step
 from service.ledger import Ledger
 from service.messages import Dropped, DropReason, Output, Policy
+from service.models import Model
 from service.session import Session
+from service.settings import SessionOptions, Taken
 from service.windows.sampling import Sampler
 
 AHEAD = 4
 """Frames of a policy `all` feed that are decoded before their turn."""
 
 
+class InputLog(Protocol):
+    """Hears, in order, what a session takes and what becomes of the frames that never reach it. Its methods must not wait."""
+
+    def taken(self, given: Input) -> None: ...
+    def lost(self, lost: Dropped | Rejected) -> None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class FeedOptions:
     """`max_in_flight`: frames a policy `all` client may have open; `max_fps`: faster frames of a `latest` feed are
-    dropped (`rate`) so that one flood cannot set everybody's budget."""
+    dropped (`rate`) so that one flood cannot set everybody's budget; `log`, `on_sample`: who hears of its inputs and samples."""
 
     model: str
     policy: Policy = "latest"
@@ -37,6 +47,12 @@ class FeedOptions:
     hop: int | None = None
     max_in_flight: int = 32
     max_fps: float = 60.0
+    log: InputLog | None = None
+    on_sample: Callable[[Taken], None] | None = None
+
+    def session(self, models: Mapping[str, Model], ends: bool, confirm_frames: int | None) -> SessionOptions:
+        """Return the settings of the feed's session; `models`: what its Changes may name."""
+        return SessionOptions(self.faces, self.hop, Keep.KEEP, confirm_frames, ends, models, self.on_sample)
 
 
 @dataclass(slots=True, eq=False)
@@ -144,9 +160,16 @@ class Feed:
         return True
 
     def reject(self, number: int, code: str, detail: str, id: str | None) -> None:
-        """Refuse a received frame before it is queued."""
-        self.ledger.rejected(number, code)
-        self.publish(Output(Rejected(number, code, detail), id))
+        """Refuse a received frame before the session has seen it."""
+        refused = Rejected(number, code, detail)
+        if self.options.log is not None:
+            self.options.log.lost(refused)
+        self.say_rejected(refused, id)
+
+    def say_rejected(self, refused: Rejected, id: str | None) -> None:
+        """Take down and publish that a frame was refused."""
+        self.ledger.rejected(refused.frame, refused.code)
+        self.publish(Output(refused, id))
 
     def put_input(self, given: Input) -> None:
         """Queue an input that is no frame; it is taken before the next frame."""
@@ -176,6 +199,17 @@ class Feed:
         if arrival is not None:
             arrival.start(self._pool)
         return arrival
+
+    def advance(self, given: Input) -> Step:
+        """Give the session its next input, and the log what it took.
+
+        Raises:
+            ValueError: the session refuses a Change; nothing has changed then, and the log does not have it.
+        """
+        step = self.session.advance(given)
+        if self.options.log is not None:
+            self.options.log.taken(given)
+        return step
 
     def _next(self) -> Arrival | None:
         """Take from the mailboxes. After a change of policy the other one is emptied first."""
@@ -210,6 +244,8 @@ class Feed:
         with self._lock:
             drops, self._drops = self._drops, []
         for dropped in drops:
+            if self.options.log is not None:
+                self.options.log.lost(dropped)
             self.publish(Output(dropped))
 
     def count_drops(self) -> int:

@@ -27,7 +27,7 @@ from service.models import Model
 from service.pressure import Pressure
 from service.rounds import Batcher, settle
 from service.session import Session
-from service.settings import SessionOptions, unusable
+from service.settings import unusable
 
 log = logging.getLogger("mien.live")
 CLIP_SHARE = 0.5
@@ -164,7 +164,7 @@ class LiveLoop:
             raise Overloaded("the server is shutting down")
         if name in self._feeds:
             raise ValueError(f"a session named {name!r} is open already")
-        chosen = SessionOptions(faces=options.faces, hop=options.hop, confirm_frames=confirm_frames, ends=ends, models=self._loaded)
+        chosen = options.session(self._loaded, ends, confirm_frames)
         feed = Feed(name, Session(model, self.perception, chosen), options, publish, self._wake.set, self._pool)
         self._feeds[name] = feed
         return feed
@@ -255,7 +255,7 @@ class LiveLoop:
                 self._on_round(done - began)
             self._pressure.observe(live, done - began, done)
         for feed, change in self._pressure.changes(live, monotonic_ns()):
-            feed.session.advance(change)
+            feed.advance(change)
             self._updated(feed)
         self._run_clips(clips, live)
         for feed in feeds:
@@ -292,7 +292,7 @@ class LiveLoop:
         while feed.inputs:
             given = feed.inputs.popleft()
             try:
-                step = feed.session.advance(given)
+                step = feed.advance(given)
             except ValueError as error:
                 feed.publish(Output(Failure("bad-change", str(error), False)))
                 continue
@@ -320,7 +320,7 @@ class LiveLoop:
         except ImageBroken as error:
             feed.reject(arrival.number, "image-broken", str(error), arrival.id)
             return False
-        turn.step = feed.session.advance(bundle)
+        turn.step = feed.advance(bundle)
         return True
 
     def _tell(self, turn: _Turn, events: tuple[SessionEvent, ...], began: int, done: int) -> None:
@@ -329,7 +329,7 @@ class LiveLoop:
         timing = Timing(arrival.arrival_ns, turn.decode_ns, wait_ns, max(0, done - max(began, arrival.arrival_ns) - turn.decode_ns), done)
         for event in events:
             if isinstance(event, Rejected):
-                feed.reject(event.frame, event.code, event.detail, arrival.id)
+                feed.say_rejected(event, arrival.id)
             elif isinstance(event, Event):
                 feed.flush_drops()
                 feed.ledger.used(event.frame)

@@ -26,6 +26,7 @@ class Usage(Refusal):
 def told() -> Iterator[None]:
     """Turn every error a user can cause into one line on stderr and an exit code; others are bugs and keep their trace."""
     from capture.driver import SourceError
+    from capture.recorded import RecordingError
     from engines.engine import EngineError
 
     try:
@@ -34,7 +35,7 @@ def told() -> Iterator[None]:
         # The reader has gone, as `head` does. What is still buffered must not raise again at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise typer.Exit(141) from None
-    except SourceError as error:
+    except (SourceError, RecordingError) as error:
         complain(f"{error.code}: {error}")
         raise typer.Exit(1) from None
     except (Refusal, EngineError) as error:
