@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from capture import drivers
 from capture.driver import DriverOptions, SourceError, clip_uri, create, names, shown
-from capture.drivers import synthetic, video, webcam
+from capture.drivers import recording, synthetic, video, webcam
 
 
 def refused(uri: str) -> SourceError:
@@ -25,14 +25,14 @@ def refused(uri: str) -> SourceError:
 
 @pytest.mark.parametrize("name", names())
 def test_every_driver_keeps_the_contract(name: str) -> None:
-    module = {"synthetic": synthetic, "video": video, "webcam": webcam}.get(name)
+    module = {"recording": recording, "synthetic": synthetic, "video": video, "webcam": webcam}.get(name)
     if module is None:
         pytest.skip(f"driver {name!r} has its own tests, with its stand-in device")
     assert issubclass(module.Options, DriverOptions)
     options = module.Options()
     with pytest.raises(ValidationError):
         options.__setattr__(next(iter(module.Options.model_fields)), 1)
-    address = {"synthetic": "", "video": "clip.mp4", "webcam": "0"}[name]
+    address = {"recording": "a.mcap", "synthetic": "", "video": "clip.mp4", "webcam": "0"}[name]
     driver = create(f"{name}:{address}", "door")
     assert driver.name == "door"
     for attribute in ("open", "read", "close"):
@@ -55,6 +55,7 @@ def test_names_are_found_without_importing() -> None:
         ("video:a\0b", "bad-uri", "NUL"),
         ("webcam:front", "bad-uri", "needs a number or a path under /dev, not 'front'"),
         ("synthetic:x", "bad-uri", "has no address"),
+        ("recording:", "bad-uri", "needs a path"),
         (
             "video:a.mp4?speed=2",
             "bad-option",
