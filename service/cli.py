@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from service.commands import benching, checkup, clips, evaluation, listing, recording, serving
+from service.commands import benching, checkup, clips, evaluation, listing, node, recording, serving
 
 app = typer.Typer(
     name="mien",
@@ -27,6 +27,7 @@ app.command("config")(listing.config_)
 app.command()(serving.serve)
 app.command()(recording.record)
 app.command()(recording.replay)
+app.command()(node.node)
 app.command()(checkup.doctor)
 app.command()(benching.bench)
 
