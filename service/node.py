@@ -208,7 +208,7 @@ class NodeCamera:
     def _ended(self, error: BaseException | None) -> None:
         client = self._client
         if client is not None:
-            lost = {"type": "error", "code": "source-lost", "detail": str(error)}
+            lost = {"type": "error", "code": error.code if isinstance(error, SourceError) else "source-lost", "detail": str(error)}
             client.finish({"type": "end"} if error is None else lost)
 
 

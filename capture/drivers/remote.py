@@ -9,6 +9,7 @@ host's monotonic time by the exchange (never later than it came here): so that a
 
 from __future__ import annotations
 
+import contextlib
 import json
 import ssl
 import time
@@ -73,6 +74,7 @@ class RemoteDriver:
         self._url = f"{'wss' if options.tls else 'ws'}://{self._shown.removeprefix('remote://').rpartition('/')[0]}{PATH}{camera}"
         self._options = options
         self._connection: ClientConnection | None = None
+        self._closing = contextlib.ExitStack()
         self._running: Json | None = None if options.armed else {"type": "start", "at_ns": None}
         self._told: Json | None = None
         self._seq = self._last_seq = self._last_arrival_ns = self._asked_ns = self._heard_ns = 0
@@ -145,7 +147,7 @@ class RemoteDriver:
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.close_timeout = _WAIT_S  # a peer that is gone must not hold us up
-            connection.close()
+            self._closing.close()
 
     def _connected(self) -> ClientConnection:
         options, headers = self._options, {}
@@ -158,10 +160,11 @@ class RemoteDriver:
             raise SourceError("source-unauthorized", f"{self._shown}: its token or certificate file: {what}") from None
         code, why = "source-unreachable", ""
         try:
-            return connect(
+            there = connect(
                 self._url, subprotocols=[Subprotocol(SUBPROTOCOL)], additional_headers=headers, ssl=context, compression=None, proxy=None,
                 open_timeout=options.open_timeout_s, max_size=MAX_BYTES, close_timeout=1,
             )  # fmt: skip
+            return self._closing.enter_context(there)
         except InvalidStatus as error:
             status = error.response.status_code
             code = {401: "source-unauthorized", 404: "no-such-source"}.get(status, code)

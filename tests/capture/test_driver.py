@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from capture import drivers
 from capture.driver import DriverOptions, SourceError, clip_uri, create, names, shown
-from capture.drivers import recording, synthetic, video, webcam
+from capture.drivers import recording, remote, synthetic, video, webcam
 
 
 def refused(uri: str) -> SourceError:
@@ -25,14 +25,14 @@ def refused(uri: str) -> SourceError:
 
 @pytest.mark.parametrize("name", names())
 def test_every_driver_keeps_the_contract(name: str) -> None:
-    module = {"recording": recording, "synthetic": synthetic, "video": video, "webcam": webcam}.get(name)
+    module = {"recording": recording, "remote": remote, "synthetic": synthetic, "video": video, "webcam": webcam}.get(name)
     if module is None:
         pytest.skip(f"driver {name!r} has its own tests, with its stand-in device")
     assert issubclass(module.Options, DriverOptions)
     options = module.Options()
     with pytest.raises(ValidationError):
         options.__setattr__(next(iter(module.Options.model_fields)), 1)
-    address = {"recording": "a.mcap", "synthetic": "", "video": "clip.mp4", "webcam": "0"}[name]
+    address = {"recording": "a.mcap", "remote": "//host:1/door", "synthetic": "", "video": "clip.mp4", "webcam": "0"}[name]
     driver = create(f"{name}:{address}", "door")
     assert driver.name == "door"
     for attribute in ("open", "read", "close"):
@@ -107,6 +107,7 @@ URLS = [
     "rtsp://user:secret@[broken/private",
     "rtsp://user:secret@127.0.0.1:9/private#loop=1",
     "rtsp://user:secret@127.0.0.1:9/private#nothing=1",
+    "remote://user:secret@127.0.0.1:9/private",
     "srt://user:secret@127.0.0.1:9/private",
     "video:rtsp://user:secret@127.0.0.1:9/private",
     "user:secret@127.0.0.1/private",
