@@ -20,8 +20,8 @@ from mcap.stream_reader import StreamReader, breakup_chunk
 
 from capture import recorded
 from capture.foxglove import Encoded, picture_of
-from capture.frame import Frame, SourceInfo
-from capture.recorded import Epoch, Json, RecordingError, frame_of, info_of
+from capture.frame import Frame, SourceInfo, SourceState
+from capture.recorded import Epoch, Json, RecordingError, frame_of, info_of, state_of
 
 MAX_RECORD_BYTES = 1 << 30
 """No record of ours is nearly as long, packed or unpacked."""
@@ -45,7 +45,7 @@ class Said:
     values: dict[str, str]
 
 
-Entry = Frame | SourceInfo | Noted | Said
+Entry = Frame | SourceInfo | SourceState | Noted | Said
 
 
 @dataclass(slots=True)
@@ -71,6 +71,12 @@ class Playback:
     def has_pixels(self) -> bool:
         """Return whether pictures were recorded."""
         return self.metadata[recorded.RECORDING].get("pixels") == "true"
+
+    @property
+    def whole(self) -> bool:
+        """Return whether, once all was read, the recording had ended as it should: not by a kill, a full disk or an overflow."""
+        end = self.metadata.get(recorded.END)
+        return not self.cut and end is not None and "error" not in end
 
     def entries(self) -> Iterator[Entry]:
         """Yield everything in the order in which it was recorded; may be called again.
@@ -100,6 +106,8 @@ class Playback:
                     pictures[topic.rpartition("/")[0]] = (record.sequence, Encoded(schema, record.data))
                 elif schema == "mien.Frame":
                     yield self._frame(record, pictures.pop(topic.rpartition("/")[0], None))
+                elif schema == "mien.SourceState":
+                    yield state_of(_object(record.data))
                 elif not schema.startswith("foxglove."):
                     yield Noted(topic, _object(record.data), record.log_time)
             elif isinstance(record, Statistics):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from capture.frame import Frame, SourceInfo
+from capture.frame import Frame, SourceInfo, SourceState
 
 VERSION = 1
 PROFILE = "mien"
@@ -68,7 +68,7 @@ def strings(values: Mapping[str, object]) -> dict[str, str]:
 
 
 def topic(source: str, what: str) -> str:
-    """Return the topic of a source's `image`, `frame` or `calibration`."""
+    """Return the topic of a source's `image`, `frame`, `state` or `calibration`."""
     return f"/{source}/{what}"
 
 
@@ -114,3 +114,15 @@ def info_of(record: Mapping[str, str]) -> SourceInfo:
         return SourceInfo(**{key: json.loads(value) for key, value in record.items() if key in known})
     except (TypeError, ValueError) as error:
         raise RecordingError("recording-broken", f"the facts of a source cannot be read: {error!r}") from None
+
+
+def state_of(body: Json) -> SourceState:
+    """Return the source's state that a message holds.
+
+    Raises:
+        RecordingError: "recording-broken": it holds something else.
+    """
+    try:
+        return SourceState(**body)
+    except TypeError as error:
+        raise RecordingError("recording-broken", f"a source's state cannot be read: {error}") from None

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from capture.foxglove import Level
-from capture.frame import Frame, SourceInfo
+from capture.frame import Frame, SourceInfo, SourceState
 from capture.mailbox import Closed, Mailbox, MailboxFull
 from capture.recorded import RecordingError
 from capture.tape import Note, Tape
@@ -36,7 +36,7 @@ class Line:
     t_ns: int
 
 
-Item = Frame | SourceInfo | Note | Line
+Item = Frame | SourceInfo | SourceState | Note | Line
 
 
 class Recorder:
@@ -126,6 +126,8 @@ class Recorder:
                 self._tape.note(item)
             elif isinstance(item, SourceInfo):
                 self._tape.source(item)
+            elif isinstance(item, SourceState):
+                self._tape.state(item)
             else:
                 self._tape.line(item.level, item.name, item.text, item.t_ns)
             self.written += 1

@@ -10,7 +10,7 @@ import errno
 import os
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 
@@ -19,7 +19,7 @@ from mcap.writer import MCAP0_MAGIC, CompressionType, Writer
 
 from capture import foxglove, recorded
 from capture.foxglove import Encoded
-from capture.frame import Frame, SourceInfo
+from capture.frame import Frame, SourceInfo, SourceState
 from capture.recorded import Consent, Epoch, Json, RecordingError, topic
 
 CHUNK_BYTES = 4 << 20
@@ -34,6 +34,15 @@ _FACTS: Json = {
         "device_t_ns": {"type": ["integer", "null"]}, "arrival_t_ns": {"type": "integer"}, "dropped_before": {"type": "integer"},
         "scale": {"type": "number"}, "offset": {"type": "number"}, "unit": {"type": ["string", "null"]},
         "flags": {"type": "array", "items": {"type": "string"}}, "picture": {"type": "object"},
+    },
+}  # fmt: skip
+
+
+_STATE: Json = {
+    "type": "object", "title": "mien.SourceState",
+    "properties": {
+        "source": {"type": "string"}, "modality": {"type": "string"}, "state": {"type": "string"}, "since_ns": {"type": "integer"},
+        "detail": {"type": "string"},
     },
 }  # fmt: skip
 
@@ -106,6 +115,10 @@ class Tape:
         if self._pixels:
             self._message(topic(frame.source, "image"), foxglove.image(frame, utc_ns), utc_ns, frame.seq)
         self.note(Note(topic(frame.source, "frame"), _FACTS, recorded.dumped(facts), frame.arrival_t_ns), frame.seq)
+
+    def state(self, state: SourceState) -> None:
+        """Write what became of a source."""
+        self.note(Note(topic(state.source, "state"), _STATE, recorded.dumped(asdict(state)), state.since_ns))
 
     def note(self, note: Note, sequence: int = 0) -> None:
         """Write a JSON message."""

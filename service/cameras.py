@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from time import monotonic_ns
-from typing import Literal
+from typing import Literal, Protocol
 
 from capture.driver import create
 from capture.frame import Frame, SourceInfo, SourceState
@@ -24,8 +24,11 @@ UNLIMITED_FPS = 1000.0
 """Own cameras have the rate they were asked for; the rate limit is for clients."""
 
 
-FrameTap = Callable[[SourceInfo, list[Frame]], object]
-"""Hears of every read, before anything can be lost; must not wait."""
+class Tap(Protocol):
+    """Hears of every read and every change of health before anything can be lost. Its methods must not wait."""
+
+    def read(self, info: SourceInfo, frames: list[Frame]) -> None: ...
+    def noticed(self, state: SourceState) -> None: ...
 
 
 @dataclass(slots=True, eq=False)
@@ -37,7 +40,7 @@ class Camera:
     info: SourceInfo | None = None
     state: CameraState = "armed"
     device_drops: int = 0
-    tap: FrameTap | None = None
+    tap: Tap | None = None
     _reader: Reader | None = None
     _closing: bool = False
     _times_ns: deque[int] = field(default_factory=lambda: deque(maxlen=60))
@@ -64,7 +67,7 @@ class Camera:
         info = self._reader.info if self._reader is not None else None
         clock = "host" if info is None else info.clock
         if self.tap is not None and info is not None:
-            self.tap(info, frames)
+            self.tap.read(info, frames)
         # A device clock other than a file's PTS is mapped to the host's by the synchroniser; a single camera goes by arrival.
         t_ns = color.device_t_ns if clock == "media" and color.device_t_ns is not None else color.arrival_t_ns
         arrival_ns = max(frame.arrival_t_ns for frame in frames)
@@ -72,6 +75,8 @@ class Camera:
 
     def notice(self, state: SourceState) -> None:
         """Hand a change of health on to the session."""
+        if self.tap is not None:
+            self.tap.noticed(state)
         if state.state in ("lost", "back"):
             self.state = "lost" if state.state == "lost" else "running"
         self.feed.put_input(state)
@@ -80,8 +85,7 @@ class Camera:
         """Say that no frame will come any more: the clip is over, or the reader has failed."""
         if self.feed.closing is not None or self._closing:
             return
-        self.state = "lost"
-        self.feed.put_input(SourceState(self.name, "color", "lost", monotonic_ns(), "" if error is None else type(error).__name__))
+        self.notice(SourceState(self.name, "color", "lost", monotonic_ns(), "" if error is None else type(error).__name__))
 
     def close(self) -> None:
         """Stop reading, then end the feed without draining."""
@@ -94,7 +98,7 @@ class Camera:
 
 
 def open_camera(
-    loop: LiveLoop, name: str, uri: str, options: FeedOptions, publish: Callable[[Output], None], tap: FrameTap | None = None
+    loop: LiveLoop, name: str, uri: str, options: FeedOptions, publish: Callable[[Output], None], tap: Tap | None = None
 ) -> Camera:
     """Open `uri` as the server camera `name` and start its frames through a feed of policy `latest`; `tap` hears of them first.
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from capture.frame import Frame, SourceInfo
+from capture.frame import Frame, SourceInfo, SourceState
 from capture.recorded import Json, RecordingError, dumped, strings
 from capture.recorder import MAX_BYTES, Line, Recorder
 from capture.tape import Note, Tape
@@ -45,6 +45,10 @@ class SessionTape:
         self._listener = listener
 
     # The camera's tap, on its capture thread.
+
+    def noticed(self, state: SourceState) -> None:
+        """Record what became of the source, when it was noticed (the session takes it later)."""
+        self.recorder.put(state)
 
     def read(self, info: SourceInfo, frames: list[Frame]) -> None:
         """Record what a read gave."""
@@ -125,7 +129,7 @@ class LiveRecording:
         """
         feature, tape = self._feature, self._tape
         on_sample = None if feature is None else lambda taken: tape.sampled(taken, feature)
-        self._camera = open_camera(self._loop, name, uri, replace(options, log=tape, on_sample=on_sample), tape.publish, tape.read)
+        self._camera = open_camera(self._loop, name, uri, replace(options, log=tape, on_sample=on_sample), tape.publish, tape)
         tape.recorder.start()
 
     def run(self, stop: threading.Event, duration_s: float | None = None) -> None:

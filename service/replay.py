@@ -52,7 +52,7 @@ def recipe_of(playback: Playback) -> Recipe:
 class Verdict:
     """How a replay compares with the recording: events of each, and the first line (from 1) in which they differ.
 
-    A recording that was cut off (`cut`) may lack events that its last inputs brought about: that is no difference.
+    A recording that was cut off, or ended by an error (`cut`), may lack events that its last inputs brought about: that is no difference.
     """
 
     replayed: int = 0
@@ -111,7 +111,7 @@ class Replay:
                 for event in self._said(given(entry.body, self._frame)):
                     self.verdict.heard(line(event))
                     yield event
-        self.verdict.cut = self._playback.cut
+        self.verdict.cut = not self._playback.whole
         yield from self._pipeline.finish()
 
     def _said(self, taken: Input | Dropped | Rejected) -> tuple[SessionEvent, ...]:

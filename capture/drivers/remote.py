@@ -57,7 +57,7 @@ def create(address: str, options: Options, name: str) -> RemoteDriver:
     except ValueError:
         host, port, camera = None, None, ""
     if not (address.startswith("//") and host and port and camera) or "@" in address or "/" in camera:
-        raise SourceError("bad-uri", "camera driver 'remote' needs remote://host:port/name; a token goes into ?token_file=PATH")
+        raise SourceError("bad-uri", "camera driver 'remote' needs remote://host:port/name, and nothing else before the ?")
     if options.ca and not options.tls:
         raise SourceError("bad-option", "camera driver 'remote', option ca: is for tls=1")
     return RemoteDriver(host, port, camera, options, name)

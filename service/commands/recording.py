@@ -61,6 +61,8 @@ def record(
         from service.events import ClipPrediction, Event, Rejected, SourceEvent, line
         from service.messages import Failure, Output
 
+        failures: list[str] = []
+
         def listen(output: Output) -> None:
             said = output.message
             if events and isinstance(said, Event | ClipPrediction | Rejected | SourceEvent):
@@ -69,9 +71,10 @@ def record(
             elif isinstance(said, SourceEvent):
                 typer.echo(f"source {said.name}: {said.state}", err=True)
             elif isinstance(said, Failure):
+                failures.append(said.code)
                 complain(f"{said.code}: {said.detail}")
 
-        from capture.recorded import Epoch
+        from capture.recorded import Epoch, RecordingError
         from capture.tape import Tape
         from service.feed import FeedOptions
         from service.recording import LiveRecording
@@ -91,7 +94,12 @@ def record(
             typer.echo(f"recording {name} to {output} (Ctrl+C ends it)", err=True)
             with _stopped() as stop:
                 recording.run(stop, duration)
-            done = recording.stop()
+            try:
+                done = recording.stop()
+            except RecordingError as error:
+                if error.code in failures:  # it was told when it happened
+                    raise typer.Exit(1) from None
+                raise
         typer.echo(_told(done, output.stat().st_size, features_only), err=True)
 
 
@@ -225,5 +233,7 @@ def _note_changes(there: Models, config: Config, model_sha256: str, detector_sha
 
 
 def _note_cut(playback: Playback) -> None:
-    if playback.cut:
-        typer.echo(f"note: {playback.path} was cut off; this is all up to its last whole chunk", err=True)
+    if not playback.whole:
+        code = playback.metadata.get("mien.end", {}).get("error")
+        why = "was cut off" if code is None else f"was ended by {code}"
+        typer.echo(f"note: {playback.path} {why}; this is all that was recorded until then", err=True)

@@ -218,7 +218,7 @@ def test_an_overflow_is_said_live_and_what_came_before_it_replays(tmp_path: Path
     assert [failure.code for failure in heard.failures] == ["recording-overflow"]
     lines, replay = _replay(tmp_path / "a.mcap")
     assert lines == heard.lines[: len(lines)]
-    assert replay.verdict.differs_at is None
+    assert replay.verdict.equal
 
 
 def test_a_changed_event_is_found(tmp_path: Path) -> None:
@@ -312,6 +312,24 @@ def test_nobody_is_recorded_without_a_receipt(flags: tuple[str, ...], tmp_path: 
     assert result.exit_code == 2
     assert "consent" in result.stderr
     assert not (tmp_path / "a.mcap").exists()
+
+
+def test_row_15_a_full_disk_is_said_once_and_ends_the_command(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True, text=True, check=False)
+    if mount.returncode != 0:
+        pytest.skip(f"a tmpfs cannot be mounted here: {mount.stderr.strip()}")
+    try:
+        result = mien(
+            "record", "synthetic:?width=160&height=120&fps=60", "-o", disk / "a.mcap", "--no-consent", "generated", "--duration", "60"
+        )
+        assert (result.exit_code, result.stderr.count("storage-full")) == (1, 1), result.stderr
+        again = mien("replay", disk / "a.mcap", "--check")
+        assert (again.exit_code, "equal to those recorded" in again.stderr) == (0, True), again.stderr
+        assert len(again.stdout.splitlines()) >= 10
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_camera_that_does_not_open_leaves_no_file(tmp_path: Path) -> None:

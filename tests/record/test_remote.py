@@ -205,7 +205,7 @@ def test_several_nodes_start_and_stop_at_one_instant() -> None:
         ("remote:door", "needs remote://host:port/name"),
         ("remote://host/door", "needs remote://host:port/name"),
         ("remote://host:99999/door", "needs remote://host:port/name"),
-        ("remote://user:secret@host:1/door", "a token goes into"),
+        ("remote://user:secret@host:1/door", "nothing else before"),
         ("remote://host:1/door?ca=x", "is for tls=1"),
         ("remote://host:1/door?clock=sun", "clock"),
     ],
@@ -271,6 +271,7 @@ print(json.dumps([count, offset.offset_ns, offset.uncertainty_ns]))
 """
 
 
+@pytest.mark.proof
 def test_two_machines_with_clocks_of_their_own(namespaces: tuple[str, str], tmp_path: Path, checkout: Path) -> None:
     """The node's monotonic clock is 1000 s ahead (a time namespace); the network takes 15 ms each way and is cut in a recording."""
     near, far = namespaces

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from mcap.reader import make_reader
 
-from capture.frame import Frame, Packet, SourceInfo
+from capture.frame import Frame, Packet, SourceInfo, SourceState
 from capture.image import decode_color
 from capture.playback import Noted, Playback, open_recording
 from capture.recorded import Consent, Epoch, RecordingError
@@ -104,13 +104,17 @@ def test_sources_calibration_consent_and_notes_come_back(tmp_path: Path) -> None
         out.source(info)
         out.source(info)
         out.note(Note("/mien/x", NOTE, b'{"a":[1,null]}', EPOCH.monotonic_ns + 7))
+        out.state(SourceState("cam", "color", "lost", EPOCH.monotonic_ns, "why"))
         out.line("warning", "cam", "lost", EPOCH.monotonic_ns)
     playback = open_recording(tmp_path / "a.mcap")
     entries = list(playback.entries())
     assert [entry for entry in entries if isinstance(entry, SourceInfo)] == [info]
     assert [entry for entry in entries if isinstance(entry, Noted)] == [Noted("/mien/x", {"a": [1, None]}, EPOCH.utc_ns + 7)]
+    assert [entry for entry in entries if isinstance(entry, SourceState)] == [
+        SourceState("cam", "color", "lost", EPOCH.monotonic_ns, "why")
+    ]
     assert playback.metadata["mien.consent"] == {"by": "Ada", "at": "2026-01-01T00:00:00Z", "purpose": "a test", "given": "true"}
-    assert playback.messages == {"/cam/calibration": 1, "/mien/x": 1, "/mien/log": 1}
+    assert playback.messages == {"/cam/calibration": 1, "/cam/state": 1, "/mien/x": 1, "/mien/log": 1}
     assert playback.epoch == EPOCH
     assert (tmp_path / "a.mcap").stat().st_mode & 0o777 == 0o600
 
