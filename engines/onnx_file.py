@@ -30,7 +30,7 @@ _INSIDE = {
     "sparse": {1: "tensor", 2: "tensor"},
     "tensor": {},
 }
-_NAME, _EXTERNAL_DATA, _DATA_LOCATION, _EXTERNAL = 8, 13, 14, 1
+_DATA_TYPE, _NAME, _EXTERNAL_DATA, _DATA_LOCATION, _EXTERNAL = 2, 8, 13, 14, 1
 _DEFAULT_DOMAIN = ("", "ai.onnx")
 _UNSET = 2**63
 """From here on a varint is a negative int64: exporters write −1 for a dimension they do not know."""
@@ -52,13 +52,14 @@ class OnnxTensor:
 @dataclass(frozen=True, slots=True)
 class OnnxFacts:
     """`opset` of the default domain (0: none named); `operators` used anywhere, others than ONNX's own with their domain
-    (`com.microsoft.Gelu`); `external`: names of tensors whose data is elsewhere."""
+    (`com.microsoft.Gelu`); `external`: names of tensors whose data is elsewhere; `types`: of the tensors it holds."""
 
     opset: int
     inputs: tuple[OnnxTensor, ...]
     outputs: tuple[OnnxTensor, ...]
     operators: frozenset[str]
     external: tuple[str, ...]
+    types: frozenset[str] = frozenset()
 
 
 def read_facts(data: bytes) -> OnnxFacts:
@@ -79,10 +80,10 @@ def read_facts(data: bytes) -> OnnxFacts:
     outputs = tuple(reader.value(body) for number, body in graph if number == 12)
     imports = [body for number, body in reader.messages(whole) if number == 8]
     opsets = [reader.number(body, 2) or 0 for body in imports if reader.text(body, 1) in _DEFAULT_DOMAIN]
-    operators, external = reader.walk(whole)
+    operators, external, types = reader.walk(whole)
     # Until IR version 4 every initialiser was listed among the inputs too: those are no inputs of a caller's.
     asked = tuple(tensor for tensor in inputs if tensor.name not in initial)
-    return OnnxFacts(max(opsets, default=0), asked, outputs, frozenset(operators), tuple(sorted(external)))
+    return OnnxFacts(max(opsets, default=0), asked, outputs, frozenset(operators), tuple(sorted(external)), frozenset(types))
 
 
 class _Reader:
@@ -91,9 +92,10 @@ class _Reader:
     def __init__(self) -> None:
         self._left = MOST_FIELDS
 
-    def walk(self, whole: memoryview) -> tuple[set[str], list[str]]:
-        """Return the operators and the names of tensors with external data in all graphs, functions and attributes."""
+    def walk(self, whole: memoryview) -> tuple[set[str], list[str], set[str]]:
+        """Return the operators, the names of tensors with external data and all tensors' types, in all graphs, functions and attributes."""
         operators: set[str] = set()
+        types: set[str] = set()
         external: list[str] = []
         waiting = [("model", whole, 0)]
         while waiting:
@@ -109,12 +111,14 @@ class _Reader:
                 if kind == "tensor":
                     # Enums are 32 bits wide: libraries drop what lies above.
                     outside |= number == _EXTERNAL_DATA
+                    if number == _DATA_TYPE and isinstance(value, int):
+                        types.add(_DTYPES.get(value, f"onnx type {value}"))
                     outside |= number == _DATA_LOCATION and isinstance(value, int) and value & 0xFFFFFFFF == _EXTERNAL
                 elif number in inner and isinstance(value, memoryview):
                     waiting.append((inner[number], value, depth + 1))
             if outside:
                 external.append(self.text(body, _NAME) or "unnamed")
-        return operators, external
+        return operators, external, types
 
     def fields(self, body: memoryview) -> Iterator[tuple[int, int | memoryview | None]]:
         """Yield (field number, value): an int for a varint, the bytes of a length-delimited field, None for a fixed width."""
