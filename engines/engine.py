@@ -5,7 +5,7 @@ Owns the words every backend speaks. Does not own any runtime (`backends/<name>.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -32,12 +32,21 @@ class BackendLost(EngineError):
     """A runtime that worked has gone (device lost, server gone). Retrying later may help."""
 
 
+class DeviceFull(EngineError):
+    """The device has no memory left for this batch; a smaller one may go through."""
+
+
+def _nobody(_: str) -> None:
+    """Tell nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """How to open an engine. `providers`: execution providers, or devices, in order of wish (None: the backend's default);
     `threads`: intra-op threads (0: the runtime chooses); `allow_fallback`: accept another device or precision than asked for;
     `precision`: what an fp32 graph is computed in; `url`: HOST:PORT of an inference server; `timeout_s`: how long it may take
-    for a run before it counts as gone."""
+    for a run before it counts as gone; `largest`: rows of the largest batch that will be asked for; `plans`: the folder of compiled
+    plans (None: the user's cache); `told`: is told of builds that take minutes."""
 
     backend: str = "onnx"
     providers: tuple[str, ...] | None = None
@@ -46,6 +55,9 @@ class EngineOptions:
     precision: Precision = "fp32"
     url: str = "127.0.0.1:8001"
     timeout_s: float = 2.0
+    largest: int = 16
+    plans: str | None = None
+    told: Callable[[str], None] = _nobody
 
 
 @dataclass(frozen=True, slots=True)

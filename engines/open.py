@@ -7,6 +7,7 @@ own any runtime.
 from __future__ import annotations
 
 import pkgutil
+from dataclasses import replace
 from importlib import import_module
 
 from engines import backends
@@ -44,5 +45,6 @@ def open_engine(folder: Folder, part: Part, options: EngineOptions) -> Engine:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise BackendMissing(f"engine backend {options.backend!r} does not load: {first}; install what it needs, or mien[cpu]") from error
     data = folder.graph_bytes(part)
-    engine: Engine = backend.open_graph(data, f"{folder.manifest.id}/{part}", folder.manifest.graphs[part], options)
+    chosen = replace(options, largest=folder.manifest.batch.max)
+    engine: Engine = backend.open_graph(data, f"{folder.manifest.id}/{part}", folder.manifest.graphs[part], chosen)
     return engine

@@ -216,7 +216,7 @@ def _measured(
     wanted = agreement.results(full, manifest, rows)
     tried = sessions(graphs)
     if wish.precision == "fp16":
-        tried = {part: _rounding(data) if data != folder.graph_bytes(part) else tried[part] for part, data in graphs.items()}
+        tried = {part: rounding(data) if data != folder.graph_bytes(part) else tried[part] for part, data in graphs.items()}
     found = [agreement.compare(agreement.results(tried, manifest, rows), wanted, manifest)]
     runtime, speed = None, None
     with ExitStack() as stack:
@@ -234,7 +234,9 @@ def _measured(
     return _Found(Agreement(found[0].windows, min(one.share for one in found), errors), runtime, speed)
 
 
-def _rounding(data: bytes) -> agreement.Run:
+def rounding(data: bytes) -> agreement.Run:
+    """Open a half graph so that it rounds as half does."""
+
     session = rounded.open_rounding(onnx_graph.parsed(data))
     return lambda inputs: run(session, inputs)
 

@@ -15,10 +15,10 @@ from typing import Annotated, Literal, TextIO
 from pydantic import Field, TypeAdapter
 
 from engines.engine import EngineError
-from engines.manifest import Graph, Strict
+from engines.manifest import Graph
 from engines.plans import sdk
 from engines.plans.build import Profile, build
-from engines.terms import Count
+from engines.terms import Count, Strict
 
 
 class Job(Strict):

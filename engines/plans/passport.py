@@ -13,8 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationError
 
-from engines.manifest import Strict
-from engines.terms import Count, Sha256
+from engines.terms import Count, Sha256, Strict
 
 Short = Annotated[str, Field(min_length=1, max_length=200)]
 Precision = Literal["fp32", "fp16", "int8"]

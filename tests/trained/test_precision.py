@@ -1,0 +1,69 @@
+"""Trained networks in half precision and eight bits: their labels are those of float32, and right.
+
+By the command line, as a user would: checkpoint and samples in, folder or refusal out.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engines.folder import open_folder
+from engines.manifest import Expression, Part, Weights
+from engines.wiring import run_parts
+from exporters import agreement, checkpoint, export, precision, reduced
+from exporters.agreement import Rows
+from exporters.reduced import Precision
+from tests.trained.clips import CLASSES
+from tests.trained.train import RECIPES, TEST_CLIPS, TEST_SEED, blueprint_of, classes, clips_for, inputs_for, weights
+
+pytestmark = pytest.mark.proof
+CALIBRATION_SEED = 3
+
+
+def written(path: Path, rows: Rows) -> Path:
+    """Clips as `mien windows --inputs` writes them: one track each, sample by sample."""
+    count, length = next(iter(rows.values())).shape[:2]
+    named = {name if len(rows) > 1 else "": values.reshape(-1, *values.shape[2:]) for name, values in rows.items()}
+    arrays = {f"inputs.{name}".removesuffix("."): values for name, values in named.items()}
+    np.savez(path, clip=np.repeat(np.arange(count), length), track=np.zeros(count * length, int), **arrays)  # type: ignore[arg-type]
+    return path
+
+
+@pytest.fixture(scope="module", params=sorted(RECIPES))
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Rows, np.ndarray]:
+    """A trained network's fp32 folder, samples to measure on, clips it has not seen and their classes."""
+    blueprint = blueprint_of(RECIPES[request.param])
+    read = checkpoint.read(weights(request.param))
+    checkpoint.fit(blueprint.network, read)
+    directory = tmp_path_factory.mktemp(request.param)
+    export.write(directory / "net", blueprint, "net", Weights(kind="checkpoint", source="trained", sha256=read.sha256), None)
+    samples = written(directory / "W.npz", inputs_for(blueprint, clips_for(blueprint, TEST_CLIPS, CALIBRATION_SEED)))
+    clips = clips_for(blueprint, TEST_CLIPS, TEST_SEED)
+    return directory / "net", samples, inputs_for(blueprint, clips), clips.label
+
+
+@pytest.mark.parametrize("kind", ["fp16", "int8"])
+def test_labels_agree_with_fp32(trained: tuple[Path, Path, Rows, np.ndarray], kind: Precision, tmp_path: Path) -> None:
+    net, samples, unseen, labels = trained
+    # For a GPU, so that this processor's speed decides nothing.
+    made = precision.write(tmp_path / kind, net, precision.Wish(kind, target="tensorrt", samples=samples))
+    assert made.reduced is not None
+    print(f"{net.parent.name}: {kind}: {precision.figures(made)}")
+    assert made.reduced.agreement >= precision.AGREEMENT[kind]
+    # And on clips that it was not calibrated on.
+    said = [answers(folder, unseen, half=folder.name == "fp16") for folder in (net, tmp_path / kind)]
+    assert (said[0] == said[1]).mean() >= precision.AGREEMENT[kind]
+    assert (said[1] == labels).mean() >= 0.9 - (1 - precision.AGREEMENT[kind])
+    assert len(CLASSES) == len(set(labels.tolist()))
+
+
+def answers(path: Path, rows: Rows, half: bool) -> np.ndarray:
+    folder = open_folder(path)
+    manifest = folder.manifest
+    assert isinstance(manifest, Expression)
+    graphs: dict[Part, bytes] = {part: folder.graph_bytes(part) for part in run_parts(manifest.graphs)}
+    runs = {part: precision.rounding(data) for part, data in graphs.items()} if half else reduced.sessions(graphs)
+    return classes(agreement.results(runs, manifest, rows))
