@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-ALL = ("analyze", "batching", "memory", "age", "first_label", "hop", "networks", "faces")
+ALL = ("analyze", "batching", "memory", "age", "first_label", "hop", "networks", "faces", "clock")
 
 
 def run(names: list[str]) -> int:

@@ -37,7 +37,9 @@ class Frame:
     a source that delivers JPEG keeps its bytes, and `decoded` makes the pixels when, and only if, somebody uses them.
     `device_t_ns`: the device's own stamp in its own clock (for media: the PTS), None when it has none.
     `arrival_t_ns`: host monotonic time at which the host got it. `seq` counts the source's reads from 1;
-    `dropped_before`: frames the device says it lost just before this one.
+    `dropped_before`: frames the device says it lost just before this one. `exposure_ns`: how long it was exposed (None: not told).
+    `flags`: `corrupt`, the decoder covered up damage; `shutter`, a thermal camera's shutter was closed;
+    `frozen`, the same picture as before (put there by `rig.py`). Such a picture shows no scene of now.
     """
 
     source: str
@@ -52,6 +54,7 @@ class Frame:
     unit: str | None = None
     dropped_before: int = 0
     flags: frozenset[str] = frozenset()
+    exposure_ns: int | None = None
 
     def __post_init__(self) -> None:
         if self.data is None and self.packet is None:
@@ -66,7 +69,8 @@ class SourceInfo:
 
     `width`, `height` in pixels; `fps` as announced (None: unknown); `clock`: what `device_t_ns` means;
     `ends`: the source has an end (a clip) rather than running until it is closed; `frames` and `duration_ns` as its
-    container announces them (None: unknown; never trusted for allocation).
+    container announces them (None: unknown; never trusted for allocation). `mid_exposure`: the device stamps the middle of the
+    exposure, not its start.
     """
 
     name: str
@@ -96,13 +100,20 @@ class SourceState:
     detail: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Host monotonic time passed with nothing arriving."""
+
+    t_ns: int
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Bundle:
     """Frames taken together: one numbered input of a session.
 
     `number` counts from 1 and is given before any loss can happen; `t_ns` is the session time in `clock`;
     `arrival_ns` host monotonic time of the newest frame in it; `skew_ns` per source against the colour frame;
-    `missing` and `held` name sources that gave nothing, or an older frame, for this instant.
+    `missing` and `held` name sources that gave nothing, or a frame that an earlier bundle had already, for this instant.
     """
 
     number: int

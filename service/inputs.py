@@ -13,7 +13,7 @@ from typing import Literal, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from capture.frame import Bundle, SourceState
+from capture.frame import Bundle, SourceState, Tick
 from engines.engine import Arrays
 from engines.manifest import CropSpec, Expression
 from service.events import Box, NoCallCode, SessionEvent
@@ -25,13 +25,6 @@ class Keep(Enum):
     """Leave a setting as it is (None is a value of `period_ms`)."""
 
     KEEP = "keep"
-
-
-@dataclass(frozen=True, slots=True)
-class Tick:
-    """Host monotonic time passed with nothing arriving."""
-
-    t_ns: int
 
 
 @dataclass(frozen=True, slots=True)
