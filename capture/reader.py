@@ -14,7 +14,7 @@ from capture.driver import Driver, EndOfStream, SourceError
 from capture.frame import Frame, SourceInfo, SourceState, State
 from capture.mailbox import Closed
 
-_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 2.0
+_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 0.5
 
 
 class Reader:
@@ -22,7 +22,8 @@ class Reader:
 
     `put` gets each read's frames; `notify` the states `lost` and `back` (just before the first frame after a loss); `ended`,
     once, None when the source has ended or the reader was stopped, else the error that ended it: `Mailbox.close` fits.
-    All three are called in the thread and must not wait. A live source is reopened for ever; one with an end never is.
+    All three are called in the thread and must not wait. A live source is reopened for ever; one with an end never is. `serial`: the only
+    device taken; without it, once a device that says its serial number was opened, only that one is taken back.
     """
 
     def __init__(
@@ -31,6 +32,7 @@ class Reader:
         put: Callable[[list[Frame]], object],
         notify: Callable[[SourceState], object],
         ended: Callable[[BaseException | None], object] | None = None,
+        serial: str | None = None,
     ) -> None:
         self._driver, self._put, self._notify, self._ended = driver, put, notify, ended
         self._stop, self._opened = threading.Event(), threading.Event()
@@ -39,6 +41,7 @@ class Reader:
         self._error: BaseException | None = None
         self._backoff_s = _FIRST_BACKOFF_S
         self._lost = False
+        self._serial = serial
 
     @property
     def info(self) -> SourceInfo:
@@ -99,7 +102,7 @@ class Reader:
 
     def _run(self) -> None:
         try:
-            self._info = self._driver.open()
+            self._info = self._same()
             self._opened.set()
             while not self._stop.is_set():
                 self._read_or_reopen()
@@ -116,7 +119,7 @@ class Reader:
     def _read_or_reopen(self) -> None:
         try:
             if self._lost:
-                self._info = self._driver.open()
+                self._info = self._same()
             self._read()
         except SourceError as error:
             if self.info.ends:
@@ -126,6 +129,22 @@ class Reader:
                 self._tell("lost", str(error))
             self._stop.wait(self._backoff_s)
             self._backoff_s = min(2 * self._backoff_s, _LONGEST_BACKOFF_S)
+
+    def _same(self) -> SourceInfo:
+        """Open the driver and make sure of the device: a number such as /dev/video0 may be another camera's by now.
+
+        Raises:
+            SourceError: the driver's, or "other-device".
+        """
+        info = self._driver.open()
+        self._serial = self._serial or info.serial
+        if info.serial != self._serial:
+            self._driver.close()
+            told = "no serial number" if info.serial is None else f"serial {info.serial}"
+            raise SourceError(
+                "other-device", f"camera {self._driver.name!r} is now a device with {told}, not {self._serial}; plug that one in"
+            )
+        return info
 
     def _read(self) -> None:
         while not self._stop.is_set():

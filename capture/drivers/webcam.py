@@ -19,6 +19,7 @@ from pydantic import Field
 
 from capture.driver import DriverOptions, SourceError
 from capture.frame import Frame, Packet, SourceInfo
+from capture.usb import device_of, serial_of
 
 _STALE_NS = 10 * 10**9
 
@@ -43,8 +44,9 @@ def create(address: str, options: Options, name: str) -> WebcamDriver:
 
 
 class WebcamDriver:
-    """A V4L2 camera. `corrupt` counts packets, since the last open, that did not begin as a JPEG does.
+    """A V4L2 camera; opened again, it is found by its serial number where it has one.
 
+    `corrupt` counts packets, since the last open, that did not begin as a JPEG does.
     `device_t_ns` is the kernel's stamp of the buffer, which V4L2 takes from the host's monotonic clock.
     """
 
@@ -56,6 +58,7 @@ class WebcamDriver:
         self._format = ""
         self._skipped = 0
         self._seq = 0
+        self._serial: str | None = None
 
     def open(self) -> SourceInfo:
         """Open the device with the nearest mode it has.
@@ -64,6 +67,8 @@ class WebcamDriver:
             SourceError: "no-such-device", "device-unusable", "format-unsupported".
         """
         self.close()
+        if self._serial is not None:
+            self._path = device_of(self._serial) or self._path
         self._check()
         options = self._options
         # In this order: V4L2 resets the size when the format changes.
@@ -85,7 +90,8 @@ class WebcamDriver:
             raise SourceError("format-unsupported", f"{self._path}: gives {self._format!r}; MJPG and YUYV are read here")
         width, height = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
         fps = capture.get(cv2.CAP_PROP_FPS)
-        return SourceInfo(self.name, "webcam", "color", width, height, fps=fps if fps > 0 else None, clock="host", ends=False)
+        self._serial = serial_of(self._path)
+        return SourceInfo(self.name, "webcam", "color", width, height, fps if fps > 0 else None, "host", ends=False, serial=self._serial)
 
     def read(self) -> list[Frame]:
         """Return the next frame, alone; nothing if its packet is not a JPEG. A silent device takes OpenCV's 10 s.

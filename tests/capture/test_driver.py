@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from capture import drivers
 from capture.driver import DriverOptions, SourceError, clip_uri, create, names, shown
-from capture.drivers import recording, remote, synthetic, video, webcam
+from capture.drivers import recording, remote, synthetic, video, virtual, webcam
 
 
 def refused(uri: str) -> SourceError:
@@ -25,14 +25,18 @@ def refused(uri: str) -> SourceError:
 
 @pytest.mark.parametrize("name", names())
 def test_every_driver_keeps_the_contract(name: str) -> None:
-    module = {"recording": recording, "remote": remote, "synthetic": synthetic, "video": video, "webcam": webcam}.get(name)
+    module = {
+        "recording": recording, "remote": remote, "synthetic": synthetic, "video": video, "virtual": virtual, "webcam": webcam,
+    }.get(name)  # fmt: skip
     if module is None:
         pytest.skip(f"driver {name!r} has its own tests, with its stand-in device")
     assert issubclass(module.Options, DriverOptions)
     options = module.Options()
     with pytest.raises(ValidationError):
         options.__setattr__(next(iter(module.Options.model_fields)), 1)
-    address = {"recording": "a.mcap", "remote": "//host:1/door", "synthetic": "", "video": "clip.mp4", "webcam": "0"}[name]
+    address = {
+        "recording": "a.mcap", "remote": "//host:1/door", "synthetic": "", "video": "clip.mp4", "virtual": "thermal", "webcam": "0",
+    }[name]  # fmt: skip
     driver = create(f"{name}:{address}", "door")
     assert driver.name == "door"
     for attribute in ("open", "read", "close"):
@@ -56,6 +60,8 @@ def test_names_are_found_without_importing() -> None:
         ("webcam:front", "bad-uri", "needs a number or a path under /dev, not 'front'"),
         ("synthetic:x", "bad-uri", "has no address"),
         ("recording:", "bad-uri", "needs a path"),
+        ("virtual:smell", "bad-uri", "there are: virtual:color, virtual:depth, virtual:thermal"),
+        ("virtual:color?faults=melt@3", "bad-option", "faults: Value error, fault 'melt@3' is not like unplug@10+3"),
         (
             "video:a.mp4?speed=2",
             "bad-option",
