@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from service.commands import benching, checkup, clips, evaluation, listing, node, recording, serving
+from service.commands import benching, checkup, clips, evaluation, listing, node, recording, rigging, serving
 
 app = typer.Typer(
     name="mien",
@@ -30,6 +30,7 @@ app.command()(recording.replay)
 app.command()(node.node)
 app.command()(checkup.doctor)
 app.command()(benching.bench)
+app.command()(rigging.faces)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from service.ledger import Ledger
 from service.messages import Dropped, DropReason, Output, Policy
 from service.models import Model
 from service.session import Session
-from service.settings import SessionOptions, Taken
+from service.settings import GIVEN, SessionOptions, Taken
 from service.windows.sampling import Sampler
 
 AHEAD = 4
@@ -39,7 +39,8 @@ class InputLog(Protocol):
 @dataclass(frozen=True, slots=True)
 class FeedOptions:
     """`max_in_flight`: frames a policy `all` client may have open; `max_fps`: faster frames of a `latest` feed are
-    dropped (`rate`) so that one flood cannot set everybody's budget; `log`, `on_sample`: who hears of its inputs and samples."""
+    dropped (`rate`) so that one flood cannot set everybody's budget; `log`, `on_sample`: who hears of its inputs and samples;
+    `given`: the modalities its bundles have."""
 
     model: str
     policy: Policy = "latest"
@@ -49,10 +50,11 @@ class FeedOptions:
     max_fps: float = 60.0
     log: InputLog | None = None
     on_sample: Callable[[Taken], None] | None = None
+    given: frozenset[str] = GIVEN
 
     def session(self, models: Mapping[str, Model], ends: bool, confirm_frames: int | None) -> SessionOptions:
         """Return the settings of the feed's session; `models`: what its Changes may name."""
-        return SessionOptions(self.faces, self.hop, Keep.KEEP, confirm_frames, ends, models, self.on_sample)
+        return SessionOptions(self.faces, self.hop, Keep.KEEP, confirm_frames, ends, models, self.on_sample, given=self.given)
 
 
 @dataclass(slots=True, eq=False)
@@ -65,6 +67,9 @@ class Arrival:
     clock: Clock
     frames: Mapping[str, Frame]
     id: str | None = None
+    skew_ns: Mapping[str, int] = field(default_factory=dict)
+    missing: tuple[str, ...] = ()
+    held: tuple[str, ...] = ()
     decode: Future[tuple[dict[str, Frame], int]] | None = field(default=None)
 
     def start(self, pool: ThreadPoolExecutor) -> None:
@@ -84,7 +89,7 @@ class Arrival:
         """
         assert self.decode is not None
         frames, took_ns = self.decode.result()
-        return Bundle(self.number, self.t_ns, self.clock, self.arrival_ns, frames), took_ns
+        return Bundle(self.number, self.t_ns, self.clock, self.arrival_ns, frames, self.skew_ns, self.missing, self.held), took_ns
 
 
 class Feed:

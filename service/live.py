@@ -184,7 +184,7 @@ class LiveLoop:
             return
         if change.model is not None and not known:
             manifest = self.models.manifest(change.model)
-            if (why := unusable(manifest)) is not None:
+            if (why := unusable(manifest, feed.options.given)) is not None:
                 raise ValueError(why)
             feed.publish(Output(Loading(change.model)))
         # In the order they were asked for: a later Change waits behind a model that is loading.

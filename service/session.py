@@ -34,7 +34,7 @@ class Session:
 
     def __init__(self, model: Model, perception: Perception, options: SessionOptions) -> None:
         self.options = options
-        self.settings = Settings.of(model, options.hop, options.period_ms, options.faces)
+        self.settings = Settings.of(model, options.hop, options.period_ms, options.faces, options.given)
         self._perception = perception
         self._clock = SessionClock()
         self._tracker = Tracker(options.confirm_frames or perception.confirm_frames)

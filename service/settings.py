@@ -18,7 +18,7 @@ from service.inputs import Change, Keep
 from service.models import Model
 
 GIVEN = frozenset({"color"})
-"""Modalities that sources give."""
+"""Modalities that sources give, but for rigs, which say theirs."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +49,8 @@ class Uncalibrated:
 class SessionOptions:
     """Settings of one session for life. `faces`: how many are reported; `hop`, `period_ms`, `confirm_frames`: instead
     of the manifests'; `ends`: the input has an end, so clip predictions are made; `models`: what a Change may name (read
-    when it comes); `on_sample`: called with every sample that enters a buffer; `on_window`: with every window that says something."""
+    when it comes); `on_sample`: called with every sample that enters a buffer; `on_window`: with every window that says something;
+    `given`: the modalities its bundles have."""
 
     faces: int = 1
     hop: int | None = None
@@ -59,11 +60,12 @@ class SessionOptions:
     models: Mapping[str, Model] = field(default_factory=dict)
     on_sample: Callable[[Taken], None] | None = None
     on_window: Callable[[Uncalibrated], None] | None = None
+    given: frozenset[str] = GIVEN
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What is in force. `gap_ns`: the longest gap in a track or a buffer."""
+    """What is in force. `gap_ns`: the longest gap in a track or a buffer; `given`: the modalities that bundles have."""
 
     model: Model
     manifest: Expression
@@ -71,16 +73,19 @@ class Settings:
     period_ms: float | None
     faces: int
     gap_ns: int
+    given: frozenset[str] = GIVEN
 
     @classmethod
-    def of(cls, model: Model, hop: int | None, period_ms: float | None | Keep, faces: int) -> Settings:
+    def of(
+        cls, model: Model, hop: int | None, period_ms: float | None | Keep, faces: int, given: frozenset[str] = GIVEN
+    ) -> Settings:  # fmt: skip
         """Complete given settings from the model's manifest.
 
         Raises:
             ValueError: a value is out of range, or no session can use the model.
         """
         manifest = model.manifest
-        if (why := unusable(manifest)) is not None:
+        if (why := unusable(manifest, given)) is not None:
             raise ValueError(why)
         assert isinstance(manifest, Expression)
         window = manifest.window
@@ -92,7 +97,7 @@ class Settings:
         gap_ms = window.gap_ms(period)
         if period is not None and not 0 < period <= gap_ms / 1.5:
             raise ValueError(f"period_ms {period:g} must be greater than 0 and at most {gap_ms / 1.5:g} (max_gap_ms {gap_ms:g} / 1.5)")
-        return cls(model, manifest, hop, period, faces, round(gap_ms * 1e6))
+        return cls(model, manifest, hop, period, faces, round(gap_ms * 1e6), given)
 
     def changed(self, change: Change, models: Mapping[str, Model]) -> Settings:
         """Return the settings after a Change. A new model brings its own hop and period unless the Change gives them.
@@ -108,7 +113,7 @@ class Settings:
         same = model is self.model
         hop = self.hop if same and change.hop is None else change.hop
         period = self.period_ms if same and isinstance(change.period_ms, Keep) else change.period_ms
-        return Settings.of(model, hop, period, self.faces if change.faces is None else change.faces)
+        return Settings.of(model, hop, period, self.faces if change.faces is None else change.faces, self.given)
 
     @property
     def weights(self) -> Literal["random"] | None:
@@ -149,12 +154,12 @@ class Settings:
         return self.model.features if used else None
 
 
-def unusable(manifest: Manifest) -> str | None:
+def unusable(manifest: Manifest, given: frozenset[str] = GIVEN) -> str | None:
     """Return why no session can use a model: its kind, or a modality that no source gives; None: one can."""
     if not isinstance(manifest, Expression):
         return f"model {manifest.id!r} is a {manifest.kind}; a session needs one of kind expression"
     needs = sorted({crop.modality for crop in manifest.crops.values()})
-    if set(needs) <= GIVEN:
+    if set(needs) <= given:
         return None
-    given = " and ".join(sorted(GIVEN))
-    return f"model {manifest.id!r} needs {', '.join(needs)} pictures and sources give {given} only; choose a model of {given} alone"
+    gives = " and ".join(sorted(given))
+    return f"model {manifest.id!r} needs {', '.join(needs)} pictures and sources give {gives} only; choose a model of {gives} alone"

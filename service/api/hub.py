@@ -11,6 +11,7 @@ import logging
 from collections import Counter
 from typing import Any
 
+from capture.rig import SourceReport
 from service.api.outbox import Outbox
 from service.cameras import Camera, open_camera
 from service.config import Config
@@ -18,6 +19,8 @@ from service.feed import FeedOptions
 from service.live import LiveLoop
 from service.messages import Output
 from service.metrics import Metrics
+from service.rig_file import load_rig, rig_path
+from service.rigs import RigCamera, open_rig
 
 log = logging.getLogger("mien.api")
 
@@ -27,7 +30,7 @@ class Stream:
 
     def __init__(self, name: str, metrics: Metrics) -> None:
         self.name = name
-        self.camera: Camera | None = None
+        self.camera: Camera | RigCamera | None = None
         self._metrics = metrics
         self._outboxes: tuple[Outbox, ...] = ()
 
@@ -62,10 +65,22 @@ class Stream:
         counts, info = camera.feed.ledger.counts(), camera.info
         model = camera.feed.session.settings.model.name
         drops = Counter(counts.dropped) + Counter({"device": camera.device_drops})
+        if isinstance(camera, RigCamera):
+            reports = camera.reports
+            skews = {name: report.skew_ns for name, report in reports.items() if report.skew_ns is not None}
+            body |= {"skew_ms": {name: round(skew / 1e6, 2) for name, skew in skews.items()}}
+            body |= {"sources": {name: _source(report) for name, report in reports.items()}}
         return body | {
             "state": camera.state, "fps": None if camera.fps is None else round(camera.fps, 2), "drops": dict(drops),
             "width": info and info.width, "height": info and info.height, "model": {"id": model.id, "sha256": model.sha256},
         }  # fmt: skip
+
+
+def _source(report: SourceReport) -> dict[str, Any]:
+    """Return how a rig's source is, as `GET /v1/streams` says it."""
+    fix = report.fix
+    clock = fix and {"drift_ppm": round(fix.drift_ppm, 1), "uncertainty_ms": round(fix.uncertainty_ns / 1e6, 3)}
+    return {"state": report.state, "frames": report.frames, "drops": report.device_drops, "clock": clock, "fates": dict(report.fates)}
 
 
 class Streams:
@@ -82,12 +97,16 @@ class Streams:
 
         Raises:
             SourceError: one cannot be opened.
+            ConfigError: a rig file cannot be used.
         """
         session = self._config.session
         options = FeedOptions(self._config.model.id, "latest", session.faces, session.hop)
         for name, stream in self.by_name.items():
             uri = self._config.cameras[name]
-            stream.camera = await asyncio.to_thread(open_camera, self._loop, name, uri, options, stream.publish)
+            if (path := rig_path(uri)) is not None:
+                stream.camera = await asyncio.to_thread(open_rig, self._loop, name, load_rig(path), options, stream.publish)
+            else:
+                stream.camera = await asyncio.to_thread(open_camera, self._loop, name, uri, options, stream.publish)
             self._metrics.opened(stream.camera.feed.ledger)
 
     async def close(self) -> None:

@@ -6,6 +6,7 @@ Does not own the server (`service/api/serve.py`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +19,7 @@ def serve(
     host: Annotated[str | None, typer.Option("--host", metavar="ADDRESS", help="Address to bind; loopback only.")] = None,
     port: Annotated[int | None, typer.Option("--port", metavar="N", help="TCP port; 0 takes any free one.")] = None,
     camera: Annotated[list[str] | None, typer.Option("--camera", metavar="NAME=URI", help="Serve this camera; repeatable.")] = None,
+    rig: Annotated[list[Path] | None, typer.Option("--rig", metavar="FILE", help="Serve this rig of cameras; repeatable.")] = None,
     model: ModelId = None,
     detector: DetectorId = None,
     models: ModelDirs = None,
@@ -29,11 +31,24 @@ def serve(
     """Serve live labels over WebSocket and REST."""
     with told():
         flags = networks(model, detector, models, backend, threads, allow_random_weights, None, None)
-        flags |= {"server": {"host": host, "port": port}, "cameras": _cameras(camera or [])}
+        flags |= {"server": {"host": host, "port": port}, "cameras": _cameras(camera or []) | _rigs(rig or [], camera or [])}
         chosen = load(config, flags)
         from service.api.serve import run
 
         run(chosen)
+
+
+def _rigs(given: Sequence[Path], cameras: Sequence[str]) -> dict[str, str]:
+    """Return rigs as cameras of their own names."""
+    from service.rig_file import load_rig
+
+    rigs: dict[str, str] = {}
+    for path in given:
+        name = load_rig(path).name
+        if name in rigs or any(text.startswith(f"{name}=") for text in cameras):
+            raise Usage(f"--rig {path} is called {name!r}, as another camera is; give it another `name`")
+        rigs[name] = f"rig:{path}"
+    return rigs
 
 
 def _cameras(given: Sequence[str]) -> dict[str, str]:

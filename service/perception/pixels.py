@@ -23,6 +23,7 @@ from service.inputs import Detection, GraphKey, Perception, Request
 from service.perception import faces
 from service.perception import flow as optical
 from service.perception.crop import cut, inside
+from service.perception.measured import cut_measured
 from service.perception.quality import crop_gate, size_gate
 from service.refusal import Refusal
 
@@ -76,30 +77,38 @@ class PixelPerception:
         return self._finder.decode(result, (height, width))
 
     def sample(self, bundle: Bundle, face: Detection, manifest: Expression) -> Arrays | NoCallCode:
-        """Return the `(3, H, W)` uint8 crops of a face by graph input, or the first gate that refuses it.
+        """Return the crops of a face by graph input, or the first gate that refuses it; `sensor-stale`: a picture it needs is missing, or
+        is not of now.
 
-        The gates look at the first face crop, or at the first of all, as far as it shows the picture.
+        The gates of light look at the first face crop of colour, or at its first of all, as far as it shows the picture.
         """
         refused = size_gate(face.box, manifest.gates)
         if refused is not None:
             return refused
+        needed = [bundle.frame(crop.modality) for crop in manifest.crops.values()]
+        if any(frame is None or "frozen" in frame.flags for frame in needed):
+            return "sensor-stale"
         crops, judged = self.crops(bundle, face, manifest.crops), _judged(manifest.crops)
+        if judged is None:
+            return crops
         rows, columns = inside(face, manifest.crops[judged], _picture(bundle).shape[:2])
         return crop_gate(np.asarray(crops[judged], np.uint8)[:, rows, columns], manifest.gates) or crops
 
     def crops(self, bundle: Bundle, face: Detection, specs: Mapping[str, CropSpec]) -> Arrays:
-        """Return the `(3, H, W)` uint8 crops of a face by name; for one of content `flow`, the pixels its flow is made of.
+        """Return the crops of a face by name: `(3, H, W)` uint8 of colour, `(1, H, W)` float32 of depth (m) and heat (K); for one of
+        content `flow`, the pixels its flow is made of.
 
         Raises:
-            PictureError: a crop of another modality than colour is asked for.
+            PictureError: the bundle lacks a picture of a modality asked for.
+            UnitError: a depth or thermal picture is of another unit.
         """
         picture = _picture(bundle)
         # Pixels and their flow are of one region: it is cut once.
         regions = {name: spec.model_copy(update={"content": "pixels"}) for name, spec in specs.items()}
-        done: dict[CropSpec, NDArray[np.uint8]] = {}
+        done: dict[CropSpec, NDArray[np.generic]] = {}
         for name, spec in regions.items():
             if spec not in done:
-                done[spec] = _crop(picture, face, spec, name)
+                done[spec] = _crop(bundle, picture, face, spec, name)
         return {name: done[spec] for name, spec in regions.items()}
 
     def flow(self, before: NDArray[np.generic], after: NDArray[np.generic]) -> NDArray[np.float32]:
@@ -166,11 +175,16 @@ def _picture(bundle: Bundle) -> NDArray[np.uint8]:
     return np.asarray(data, np.uint8)
 
 
-def _crop(picture: NDArray[np.uint8], face: Detection, spec: CropSpec, name: str) -> NDArray[np.uint8]:
-    if spec.modality != "color":
-        raise PictureError(f"input {name!r} wants a {spec.modality} crop; only colour is cut from pictures")
-    return cut(picture, face, spec)
+def _crop(bundle: Bundle, picture: NDArray[np.uint8], face: Detection, spec: CropSpec, name: str) -> NDArray[np.generic]:
+    if spec.modality == "color":
+        return cut(picture, face, spec)
+    frame = bundle.frame(spec.modality)
+    if frame is None:
+        raise PictureError(f"input {name!r} wants a {spec.modality} crop; bundle {bundle.number} has no {spec.modality} picture")
+    return cut_measured(frame, picture.shape[:2], face, spec)
 
 
-def _judged(crops: Mapping[str, CropSpec]) -> str:
-    return next((name for name, spec in crops.items() if spec.kind == "face"), next(iter(crops)))
+def _judged(crops: Mapping[str, CropSpec]) -> str | None:
+    """Return the crop that the gates of light look at; None: no crop is of colour."""
+    color = {name: spec for name, spec in crops.items() if spec.modality == "color"}
+    return next((name for name, spec in color.items() if spec.kind == "face"), next(iter(color), None))

@@ -120,8 +120,10 @@ def test_a_bundle_without_a_colour_picture_is_an_error_that_says_so() -> None:
     for wrong in (np.zeros((4, 4), np.uint8), np.zeros((4, 4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)):
         with pytest.raises(PictureError, match=r"colour must be uint8 \(H, W, 3\) RGB"):
             perception.detect(bundle(wrong))
-    with pytest.raises(PictureError, match="'heat' wants a thermal crop"):
-        perception.sample(bundle(picture()), FACE, expression(heat={"size": [64, 64], "modality": "thermal"}))
+    heat = expression(heat={"size": [64, 64], "modality": "thermal"})
+    with pytest.raises(PictureError, match="'heat' wants a thermal crop; bundle 7 has no thermal picture"):
+        perception.crops(bundle(picture()), FACE, heat.crops)
+    assert perception.sample(bundle(picture()), FACE, heat) == "sensor-stale"
 
 
 def test_a_broken_packet_is_the_frames_fault() -> None:
