@@ -14,6 +14,7 @@ from typing import Literal, Protocol
 
 from capture.driver import create
 from capture.frame import Frame, SourceInfo, SourceState
+from capture.health import Health
 from capture.reader import Reader
 from service.feed import Arrival, Feed, FeedOptions
 from service.live import LiveLoop
@@ -43,7 +44,11 @@ class Camera:
     tap: Tap | None = None
     _reader: Reader | None = None
     _closing: bool = False
+    _health: Health = field(init=False)
     _times_ns: deque[int] = field(default_factory=lambda: deque(maxlen=60))
+
+    def __post_init__(self) -> None:
+        self._health = Health(self.name, "color")
 
     @property
     def fps(self) -> float | None:
@@ -61,6 +66,7 @@ class Camera:
         """Number one read of the clock source and hand it on."""
         color = next(frame for frame in frames if frame.modality == "color")
         self.state = "running"
+        frames = self._watched(frames, color)
         self.device_drops += color.dropped_before
         self._times_ns.append(color.arrival_t_ns)
         # The reader's, not ours: the first frames come before `open_camera` has seen what the reader learned.
@@ -73,13 +79,25 @@ class Camera:
         arrival_ns = max(frame.arrival_t_ns for frame in frames)
         self.feed.put(Arrival(self.feed.receive(), arrival_ns, t_ns, clock, {frame.source: frame for frame in frames}))
 
+    def _watched(self, frames: list[Frame], color: Frame) -> list[Frame]:
+        """Return a live camera's frames, marked if it is frozen, and tell when that changes. A clip may show one picture for long."""
+        if self._reader is not None and self._reader.info.clock == "media":
+            return frames
+        change = self._health.frame(color)
+        if change is not None:
+            self.feed.put_input(change)
+        if self._health.state != "frozen":
+            return frames
+        return [replace(frame, flags=frame.flags | {"frozen"}) for frame in frames]
+
     def notice(self, state: SourceState) -> None:
         """Hand a change of health on to the session."""
         if self.tap is not None:
             self.tap.noticed(state)
         if state.state in ("lost", "back"):
             self.state = "lost" if state.state == "lost" else "running"
-        self.feed.put_input(state)
+        if (change := self._health.told(state)) is not None:
+            self.feed.put_input(change)
 
     def ended(self, error: BaseException | None) -> None:
         """Say that no frame will come any more: the clip is over, or the reader has failed."""

@@ -31,6 +31,7 @@ app.command()(node.node)
 app.command()(checkup.doctor)
 app.command()(benching.bench)
 app.command()(rigging.faces)
+app.command()(rigging.rig)
 
 
 def main() -> None:

@@ -37,3 +37,18 @@ def faces(
             said = sidecar(analyser, Source(clip, str(clip)))
         with replacing(output or clip.with_name(f"{clip.name}.faces.json")) as file:
             file.write(json.dumps(said).encode())
+
+
+def rig(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Rig files (TOML).", show_default=False)],
+) -> None:
+    """Check rig files without opening a camera: their keys, and that each camera's driver and options exist."""
+    with told():
+        from service.rig_file import load_rig
+
+        for file in files:
+            found = load_rig(file)
+            # Names no device yet, but each driver is imported and its options are checked.
+            found.devices()
+            model = f", model {found.model}" if found.model else ""
+            typer.echo(f"{file}: rig {found.name!r}: {', '.join(found.sources)}; crops from {', '.join(sorted(found.gives))}{model}")

@@ -112,9 +112,13 @@ def test_the_driver_gives_frames_in_time_and_is_gone_while_unplugged() -> None:
     info = driver.open()
     assert (info.name, info.modality, info.width, info.height, info.serial) == ("warm", "thermal", 160, 90, "virtual-thermal-0")
     frames: list[Frame] = []
-    with pytest.raises(SourceError, match="unplugged") as lost:
+
+    def until_gone() -> None:
         while len(frames) < 100:
-            frames += driver.read()
+            frames.extend(driver.read())
+
+    with pytest.raises(SourceError, match="unplugged") as lost:
+        until_gone()
     assert lost.value.code == "source-lost"
     assert 10 <= len(frames) <= 16
     driver.close()

@@ -40,3 +40,17 @@ def test_a_clip_that_is_over_is_lost(media: Path) -> None:
     (lost,) = [output.message for output in heard.of(SourceEvent)]
     assert isinstance(lost, SourceEvent)
     assert (lost.name, lost.state) == ("cam", "lost")
+
+
+def test_a_frozen_camera_is_told() -> None:
+    from tests.api.tiny import Shelf as TinyShelf
+
+    loop, heard = LiveLoop(TinyShelf(), Brightness(), max_sessions=2), Heard()  # type: ignore[arg-type]
+    loop.start()
+    camera = open_camera(loop, "cam", "virtual:color?width=64&height=48&fps=30&faults=freeze@0.5+1.5", FeedOptions("tiny"), heard)
+    until = time.monotonic() + DEADLINE_S
+    while len(heard.of(SourceEvent)) < 2 and time.monotonic() < until:
+        time.sleep(0.005)
+    camera.close()
+    loop.stop(DEADLINE_S)
+    assert [output.message.state for output in heard.of(SourceEvent) if isinstance(output.message, SourceEvent)] == ["frozen", "back"]
