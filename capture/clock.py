@@ -4,11 +4,13 @@ Owns the estimate and what is a jump of the device's clock. Does not own frames 
 reads no clock, and its memory is bounded.
 
 A frame stamped d by its device arrives at a = d + offset + drift·d + delay, where the delay is never below some least one. So
-the points (d, a − d) lie above a line; the estimate is the best line under them: the edge of their lower convex hull that is over
-their middle. The least delay is part of the offset: stamps alone cannot tell them apart, `SourceInfo`'s user may (`latency_ms` of a rig).
+the points (d, a − d) lie above a line, and the best line under them is the edge of their lower convex hull that is over their middle.
+Few points allow lines of other drifts as well: the estimate is the mean over all of them, each weighted by how probable it makes the
+delays (exponential over the least one, as wide as the points are) and by how probable such a drift is. The least delay is part of
+the offset: stamps alone cannot tell them apart, `SourceInfo`'s user may (`latency_ms` of a rig).
 
 Source: Moon, Skelly, Towsley 1999, "Estimation and removal of clock skew from network delay measurements" (the line);
-Zhang, Liu, Xia 2002, "Clock synchronization algorithms for network measurements" (the hull).
+Zhang, Liu, Xia 2002, "Clock synchronization algorithms for network measurements" (the hull). The mean over lines is ours.
 """
 
 from __future__ import annotations
@@ -19,14 +21,17 @@ from itertools import pairwise
 from statistics import median
 from typing import Literal
 
+import numpy as np
+
 WINDOW_S = 60.0
-BUCKET_S = 0.25
+BUCKET_S = 0.4
 """Of each bucket only the least delayed frame counts."""
-SOFT_S2 = 40.0
-"""A slope over s seconds is believed by s² / (s² + this): in the first seconds jitter looks like drift."""
+USUAL_DRIFT = 70e-6
+"""Standard deviation of drifts, before anything is known of a device. Crystals are within it."""
+LINES = 61
 STEEPEST = 250e-6
 STEEPEST_PER_S = 30e-6
-"""The steepest drift believed, and what is added per second that the estimate spans: crystals are within it."""
+"""The steepest drift believed, and what is added per second that the estimate spans."""
 LATE_NS = 20_000_000
 JUMP_NS = 20_000_000
 ESTABLISHED = 16
@@ -34,8 +39,7 @@ ESTABLISHED = 16
 FIRST_GUESS_NS = 30_000_000
 RECENT = 16
 RANK = 6
-"""The uncertainty is where this one of the least delayed points lies over the line (0 is the least): dense for even jitter, far
-apart for heavy tails."""
+"""How far this one of the least delayed points (0: the least) lies over the line is part of the uncertainty: heavy tails are far apart."""
 
 Verdict = Literal["ok", "late", "jump"]
 
@@ -140,17 +144,29 @@ class DeviceClock:
         return True
 
     def _fit(self) -> None:
-        points = self._points
-        seen = _edge(points)
-        span = points[-1][0] - points[0][0]
+        points = np.array(self._points)
+        x, y = points[:, 0], points[:, 1]
+        end, span = float(x[-1]), float(x[-1] - x[0])
         steepest = (STEEPEST + STEEPEST_PER_S * span) * 1e9
-        slope = min(max(seen * span**2 / (span**2 + SOFT_S2), -steepest), steepest)
-        over = sorted(y - slope * x for x, y in points)
-        self._slope, self._height = slope / 1e9, over[0]
-        known = over[min(RANK, len(over) - 1)] - over[0]
+        edge = min(max(_edge(self._points), -steepest), steepest)
+        # The median: a backlog that drains as a camera opens is no jitter.
+        delay = max(float(np.median(y - edge * x) - np.min(y - edge * x)), 1e3) / len(points)
+        # Lines that touch the points from below, as far from the hull's edge as the points leave any doubt.
+        width = 12 * delay / max(span / 4, BUCKET_S)
+        slopes = np.clip(np.linspace(edge - width, edge + width, LINES), -steepest, steepest)
+        heights = (y[:, None] - x[:, None] * slopes).min(0)
+        likely = (heights + slopes * x.mean()) / delay - 0.5 * (slopes / (USUAL_DRIFT * 1e9)) ** 2
+        weights = np.exp(likely - likely.max())
+        weights /= weights.sum()
+        ends = heights + slopes * end - delay
+        here = float(weights @ ends)
+        slope = float(weights @ slopes)
+        over = np.sort(y - slope * x)
+        known = float(over[min(RANK, len(over) - 1)] - over[0])
+        self._slope, self._height = slope / 1e9, here - slope * end
         if len(over) > RANK:
-            self._spread_ns = over[len(over) // 2] - over[0]
-            self._doubt = 2 * known + abs(min(max(seen, -steepest), steepest) - slope) * span / 2
+            self._spread_ns = float(over[len(over) // 2] - over[0])
+            self._doubt = 2 * float(np.sqrt(weights @ (ends - here) ** 2 + delay**2)) + known
         else:
             # The jitter that was seen before the jump, while there are few points.
             self._doubt = max(known, self._spread_ns)

@@ -197,8 +197,9 @@ class Config(BaseSettings):
     clips: Clips = Field(default_factory=Clips)
     cameras: dict[str, str] = Field(
         default_factory=dict,
-        description='Cameras of this machine by name: `name = "URI"` (`webcam:0`, `video:clip.mp4?realtime=1&loop=1`, `rtsp://…`). '
-        "Flag `--camera NAME=URI` (repeatable). A name is lower-case letters, digits, `-` and `_`.",
+        description='Cameras of this machine by name: `name = "URI"` (`webcam:0`, `video:clip.mp4?realtime=1&loop=1`, `rtsp://…`; '
+        "`rig:FILE`, several as one). Flags `--camera NAME=URI`, `--rig FILE` (repeatable). "
+        "A name is lower-case letters, digits, `-` and `_`.",
     )
 
     @field_validator("cameras")

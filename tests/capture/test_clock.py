@@ -129,4 +129,5 @@ def test_a_restart_is_a_new_epoch_without_memory() -> None:
     assert clock.fix is None
     assert clock.observe(7, 5 * 10**9) == "ok"
     assert clock.fix is not None
-    assert (clock.fix.epoch, clock.fix.host_ns(7)) == (2, 5 * 10**9)
+    assert clock.fix.epoch == 2
+    assert clock.fix.host_ns(7) == pytest.approx(5 * 10**9, abs=2000)
