@@ -45,7 +45,10 @@ class SourceTable(Table):
         None, ge=0, le=10_000, description="How old a frame may be that is used again when no newer one comes. Not set: `tolerance_ms`."
     )
     latency_ms: float = Field(
-        0.0, ge=0, le=10_000, description="The least time from exposure to arrival, if it was measured: stamps alone cannot tell it."
+        0.0,
+        ge=0,
+        le=10_000,
+        description="The least time from the instant stamped to arrival, if it was measured: stamps alone cannot tell it.",
     )
     aligned: bool = Field(
         False,

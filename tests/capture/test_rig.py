@@ -1,0 +1,70 @@
+"""Rig, pure: bundles in true time, mid-exposure honoured, health and clocks bound together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from capture.frame import Bundle, Frame, SourceInfo, SourceState, Tick
+from capture.rig import Rig, RigSource
+from tests.faults.simulated import MS, ZERO_NS, S, Simulation, bundles
+
+SENSORS = {
+    "color": {"fps": 30, "offset_ms": 500, "drift_ppm": 200, "jitter_ms": 10, "exposure_ms": 4, "seed": 5},
+    "depth": {"fps": 30, "offset_ms": -500, "drift_ppm": -200, "jitter_ms": 10, "exposure_ms": 30, "phase": 0.3, "seed": 6},
+    "thermal": {"fps": 9, "offset_ms": -77, "drift_ppm": 200, "jitter_ms": 10, "exposure_ms": 0, "seed": 7},
+}
+
+
+def test_the_skew_that_is_told_is_the_true_one_between_the_middles_of_exposures() -> None:
+    simulation = Simulation(sensors=SENSORS)
+    said = bundles(list(simulation.run(40)))
+    late = [bundle for bundle in said if bundle.t_ns - ZERO_NS > 11 * S]
+    assert len(late) > 800
+    for bundle in late:
+        assert abs(bundle.t_ns - simulation.truth.of["color", bundle.frames["color"].seq].t_ns) <= 2 * MS
+        for name, skew_ns in bundle.skew_ns.items():
+            assert abs(skew_ns - simulation.truth.away_ns(bundle, name)) <= 3 * MS
+
+
+@pytest.mark.parametrize("mid_exposure", [False, True])
+def test_the_middle_of_the_exposure_is_the_time(mid_exposure: bool) -> None:
+    rig = Rig([RigSource("c", "color", 30.0, mid_exposure)], 30 * MS, 60 * MS)
+    data = np.zeros((1, 1), np.uint8)
+    (bundle,) = rig.advance(Frame("c", "color", 1, 5 * S, 9 * S, data, exposure_ns=20 * MS))
+    assert isinstance(bundle, Bundle)
+    assert bundle.t_ns == pytest.approx(9 * S + (0 if mid_exposure else 10 * MS), abs=2000)
+
+
+def test_a_source_learns_from_its_device() -> None:
+    info = SourceInfo("x", "virtual", "depth", 1, 1, 15.0, "host", ends=False, mid_exposure=True)
+    assert RigSource("d", "depth", None, latency_ns=3, hold_ns=4).learned(info) == RigSource("d", "depth", 15.0, True, 3, 4)
+
+
+def test_a_source_without_stamps_goes_by_arrival() -> None:
+    rig = Rig([RigSource("c", "color", 30.0, latency_ns=5 * MS)], 30 * MS, 60 * MS)
+    (bundle,) = rig.advance(Frame("c", "color", 1, None, 9 * S, np.zeros((1, 1), np.uint8)))
+    assert isinstance(bundle, Bundle)
+    assert bundle.t_ns == 9 * S - 5 * MS
+    assert rig.reports["c"].fix is None
+
+
+def test_after_a_loss_the_devices_clock_begins_anew_without_an_alarm() -> None:
+    rig = Rig([RigSource("c", "color", 30.0)], 30 * MS, 60 * MS)
+    random = np.random.default_rng(0)
+    said = []
+    for i in range(30):
+        said += rig.advance(
+            Frame("c", "color", i + 1, 100 * S + i * 33 * MS, S + i * 33 * MS, random.integers(0, 9, (4, 4)).astype(np.uint8))
+        )
+    said += rig.advance(SourceState("c", "color", "lost", 2 * S))
+    said += rig.advance(Tick(3 * S))
+    said += rig.advance(SourceState("c", "color", "back", 4 * S))
+    said += rig.advance(Frame("c", "color", 31, 0, 4 * S, random.integers(0, 9, (4, 4)).astype(np.uint8), dropped_before=2))
+    assert [one.state for one in said if isinstance(one, SourceState)] == ["lost", "back"]
+    newest = [one for one in said if isinstance(one, Bundle)][-1]
+    assert newest.t_ns == pytest.approx(4 * S, abs=2000)
+    report = rig.reports["c"]
+    assert (report.frames, report.device_drops, report.state) == (31, 2, "well")
+    assert report.fix is not None
+    assert report.fix.epoch == 2
