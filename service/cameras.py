@@ -85,6 +85,8 @@ class Camera:
             return frames
         change = self._health.frame(color)
         if change is not None:
+            if self.tap is not None:
+                self.tap.noticed(change)
             self.feed.put_input(change)
         if self._health.state != "frozen":
             return frames

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import cast
 
-from capture.frame import Bundle, Clock, Frame, Modality, SourceState, State
+from capture.frame import Bundle, Clock, Frame, Modality, SourceState, State, Tick
 from capture.recorded import Json, RecordingError
 from service.events import Rejected
-from service.inputs import Change, Input, Keep, Tick
+from service.inputs import Change, Input, Keep
 from service.messages import Dropped
 
 INPUTS, EVENTS, FEATURES = "/mien/inputs", "/mien/events", "/mien/features"

@@ -78,7 +78,7 @@ def test_row_34_a_wall_clock_that_leaps_by_years_changes_nothing(tmp_path: Path,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     said = json.loads(done.stdout)
-    assert said["leaps"] > 50
+    assert said["leaps"] > 10
     assert said["frames"] == sorted(set(said["frames"]))
     assert said["times"] == sorted(set(said["times"]))
     assert (said["rejected"], said["in_flight"]) == (0, 0)

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from capture.frame import Bundle, Frame, SourceState
+from capture.frame import Bundle, Frame, SourceState, Tick
 from engines.synthetic import SyntheticEngine
 from service.events import ClipPrediction, Event, Rejected, SourceEvent
-from service.inputs import Change, Tick
+from service.inputs import Change
 from service.perception.synthetic import EXPRESSION_ID, SyntheticPerception, express_row, table
 from service.pipeline import Pipeline
 from service.rounds import Batcher
