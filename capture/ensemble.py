@@ -37,7 +37,7 @@ class Ensemble:
     """Reads `devices` as one rig. The first source of the first device gives the rate.
 
     `tell` gets bundles and states, `heard` each input before them; both are called in the thread `sync:<name>` and must not wait.
-    `overrun` counts inputs that were lost because that thread was late.
+    `infos`: what was learned of each source, once all are open; `overrun` counts inputs that were lost because that thread was late.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class Ensemble:
         self._inbox: Mailbox[Given] = Mailbox(ROOM, "latest", self._wake.set)
         self._readers = [Reader(d.driver, self._putter(d), self._teller(d), self._ender(d), d.serial) for d in devices]
         self._thread = threading.Thread(target=self._run, name=f"sync:{name}", daemon=True)
+        self.infos: dict[str, SourceInfo] = {}
         self.error: BaseException | None = None
         self.overrun = 0
 
@@ -69,8 +70,7 @@ class Ensemble:
         if failed:
             self.stop()
             raise failed[0]
-        infos: dict[str, SourceInfo] = {}
-        sources: list[RigSource] = []
+        infos, sources = self.infos, list[RigSource]()
         for device, one in zip(self._devices, opening, strict=True):
             for modality, source in device.sources.items():
                 infos[source.name] = replace(one.result(), name=source.name, modality=modality)

@@ -14,7 +14,7 @@ from engines.manifest import Detector, Expression, Manifest
 from service.config import Config
 from service.models import Models, UnknownModel
 from service.perception.pixels import open_alone
-from service.settings import unusable
+from service.settings import GIVEN, unusable
 
 
 def settled(config: Config) -> Config:
@@ -57,8 +57,8 @@ def finder_options(config: Config) -> EngineOptions:
     return options if backend == options.backend else replace(options, backend=backend, providers=None)
 
 
-def detector_of(models: Models, config: Config) -> Detector:
-    """Return the manifest of the face finder chosen, the network chosen being of the right kind too.
+def detector_of(models: Models, config: Config, given: frozenset[str] = GIVEN) -> Detector:
+    """Return the manifest of the face finder chosen, the network chosen being of the right kind too; `given`: modalities of pictures.
 
     Raises:
         UnknownModel: there is no such model, it is of another kind, or it needs what no source gives.
@@ -73,7 +73,7 @@ def detector_of(models: Models, config: Config) -> Detector:
         raise UnknownModel(_other_kind(models, detector, "detector"))
     if not isinstance(network, Expression):
         raise UnknownModel(_other_kind(models, network, "expression"))
-    if (why := unusable(network)) is not None:
+    if (why := unusable(network, given)) is not None:
         raise UnknownModel(why)
     return detector
 

@@ -25,6 +25,8 @@ from service.inputs import Input
 from service.ledger import Counts
 from service.live import LiveLoop
 from service.messages import Dropped, Failure, Output
+from service.rig_file import RigFile
+from service.rigs import RigCamera, open_rig
 from service.settings import Taken
 
 LAST_S = 5.0
@@ -112,16 +114,16 @@ class LiveRecording:
         self._loop = loop
         self._tape = SessionTape(tape, listener, max_bytes)
         self._feature = feature
-        self._camera: Camera | None = None
+        self._camera: Camera | RigCamera | None = None
 
     @property
-    def camera(self) -> Camera:
+    def camera(self) -> Camera | RigCamera:
         """The camera, once it is open."""
         assert self._camera is not None
         return self._camera
 
-    def start(self, name: str, uri: str, options: FeedOptions) -> None:
-        """Open the camera and begin.
+    def start(self, name: str, source: str | RigFile, options: FeedOptions) -> None:
+        """Open a camera by its URI, or a rig, and begin.
 
         Raises:
             SourceError: the source cannot be opened.
@@ -129,7 +131,11 @@ class LiveRecording:
         """
         feature, tape = self._feature, self._tape
         on_sample = None if feature is None else lambda taken: tape.sampled(taken, feature)
-        self._camera = open_camera(self._loop, name, uri, replace(options, log=tape, on_sample=on_sample), tape.publish, tape)
+        options = replace(options, log=tape, on_sample=on_sample)
+        if isinstance(source, RigFile):
+            self._camera = open_rig(self._loop, name, source, options, tape.publish, tape)
+        else:
+            self._camera = open_camera(self._loop, name, source, options, tape.publish, tape)
         tape.recorder.start()
 
     def run(self, stop: threading.Event, duration_s: float | None = None) -> None:

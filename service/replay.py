@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from capture.frame import Bundle, Clock, Frame, SourceInfo, decoded
+from capture.frame import Frame, decoded
 from capture.image import ImageBroken
 from capture.playback import Noted, Playback
 from capture.recorded import RECORDING, Json, RecordingError
@@ -20,11 +20,13 @@ from service.input_log import EVENTS, INPUTS, given
 from service.inputs import Change, Input
 from service.messages import Dropped
 from service.pipeline import Pipeline
+from service.rig_file import RigFile
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What the recorded session was made of: ids and sha256 prefixes of model and detector, and its settings."""
+    """What the recorded session was made of: ids and sha256 prefixes of model and detector, its settings, and the rig it looked at, if
+    it was one (without the secrets of its cameras)."""
 
     model: str
     model_sha256: str
@@ -33,6 +35,7 @@ class Recipe:
     backend: str
     faces: int
     hop: int | None
+    rig: RigFile | None = None
 
 
 def recipe_of(playback: Playback) -> Recipe:
@@ -43,7 +46,8 @@ def recipe_of(playback: Playback) -> Recipe:
     """
     try:
         about = json.loads(playback.metadata[RECORDING]["session"])
-        return Recipe(**about)
+        rig = about.pop("rig", None)
+        return Recipe(**about, rig=None if rig is None else RigFile.model_validate(rig))
     except (KeyError, TypeError, ValueError) as error:
         raise RecordingError("recording-broken", f"{playback.path}: does not say what its session was made of: {error!r}") from None
 
@@ -140,37 +144,6 @@ class Replay:
             del frames[older]
         frames[seq] = frame
         return frame
-
-
-def resynced(playback: Playback) -> Iterator[Input | Rejected]:
-    """Yield a session's inputs made of the recorded frames alone: every frame of the one source, numbered anew.
-
-    Raises:
-        RecordingError: "no-pixels"; "resync-unsupported": it has frames of several sources, which need a synchroniser.
-    """
-    if not playback.has_pixels:
-        raise RecordingError("no-pixels", f"{playback.path}: was recorded with --features-only: there is nothing to replay")
-    clocks: dict[str, Clock] = {}
-    number = 0
-    for entry in playback.entries():
-        if isinstance(entry, SourceInfo):
-            clocks[entry.name] = entry.clock
-        if not isinstance(entry, Frame):
-            continue
-        if len(clocks) > 1:
-            names = ", ".join(sorted(clocks))
-            raise RecordingError(
-                "resync-unsupported", f"{playback.path}: has the sources {names}; without a synchroniser only one can be fed"
-            )
-        number += 1
-        media = clocks.get(entry.source) == "media" and entry.device_t_ns is not None
-        t_ns = entry.device_t_ns if media and entry.device_t_ns is not None else entry.arrival_t_ns
-        try:
-            yield Bundle(
-                number, t_ns, "media" if media else clocks.get(entry.source, "host"), entry.arrival_t_ns, {entry.source: decoded(entry)}
-            )
-        except ImageBroken as error:
-            yield Rejected(number, "image-broken", str(error))
 
 
 def _text(body: Json) -> str:

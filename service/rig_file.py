@@ -19,6 +19,7 @@ from capture.ensemble import Device
 from capture.frame import Modality
 from capture.rig import RigSource
 from service.config import Config, ConfigError
+from service.config_text import hidden
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _MS = 1_000_000
@@ -132,6 +133,11 @@ class RigFile(Table):
             made.append(Device(create(uri, name), streams, self.sources[name].serial))
         return made
 
+    def rig_sources(self) -> list[RigSource]:
+        """Return the rig's sources, that of colour first."""
+        by_color = sorted(self.sources, key=lambda name: self.sources[name].modality != "color")
+        return [self._source(name, self.sources[name]) for name in by_color]
+
     def _has_color(self, name: str) -> bool:
         return any(s.modality == "color" for n, s in self.sources.items() if n == name or s.of == name)
 
@@ -160,6 +166,12 @@ def load_rig(path: Path) -> RigFile:
         raise ConfigError(_explain(path, error)) from error
     sources = {name: s.model_copy(update={"uri": _beside(path, s.uri)}) for name, s in rig.sources.items()}
     return rig.model_copy(update={"sources": sources})
+
+
+def told_rig(rig: RigFile) -> dict[str, Any]:
+    """Return a rig as JSON that may be kept: without what may be secret in its cameras' URIs."""
+    sources = {name: s.model_copy(update={"uri": None if s.uri is None else hidden(s.uri)}) for name, s in rig.sources.items()}
+    return rig.model_copy(update={"sources": sources}).model_dump(mode="json")
 
 
 def rig_path(uri: str) -> Path | None:

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from capture.ensemble import Ensemble
-from capture.frame import Bundle, Frame, SourceInfo, Tick
+from capture.frame import Bundle, Frame, SourceInfo, SourceState
 from capture.rig import Given, SourceReport, Told
-from service.cameras import UNLIMITED_FPS, CameraState
+from service.cameras import UNLIMITED_FPS, CameraState, Tap
 from service.config import ConfigError
 from service.feed import Arrival, Feed, FeedOptions
 from service.live import LiveLoop
@@ -33,7 +33,7 @@ class RigCamera:
     feed: Feed
     color: str
     info: SourceInfo | None = None
-    infos: dict[str, SourceInfo] = field(default_factory=dict)
+    tap: Tap | None = None
     state: CameraState = "armed"
     _ensemble: Ensemble | None = None
     _times_ns: deque[int] = field(default_factory=lambda: deque(maxlen=60))
@@ -45,6 +45,11 @@ class RigCamera:
         if len(self._times_ns) < 2 or self._times_ns[-1] == self._times_ns[0]:
             return None
         return (len(self._times_ns) - 1) * 1e9 / (self._times_ns[-1] - self._times_ns[0])
+
+    @property
+    def over(self) -> bool:
+        """Whether no bundle will come any more: the matching has failed. Its sources have no end."""
+        return self._ensemble is not None and self._ensemble.error is not None
 
     @property
     def device_drops(self) -> int:
@@ -60,10 +65,15 @@ class RigCamera:
     def heard(self, given: Given) -> None:
         """Number each frame of the colour source before anything can become of it."""
         if isinstance(given, Frame):
+            if self.tap is not None and self._ensemble is not None:
+                self.tap.read(self._ensemble.infos[given.source], [given])
             if given.source == self.color:
                 self.feed.receive()
                 self._times_ns.append(given.arrival_t_ns)
-        elif isinstance(given, Tick) and given.t_ns - self._told_ns >= IDLE_NS:
+        elif isinstance(given, SourceState):
+            if self.tap is not None:
+                self.tap.noticed(given)
+        elif given.t_ns - self._told_ns >= IDLE_NS:
             self._told_ns = given.t_ns
             self.feed.put_input(given)
 
@@ -89,8 +99,11 @@ class RigCamera:
             self.feed.close("camera-closed", drain=False)
 
 
-def open_rig(loop: LiveLoop, name: str, rig: RigFile, options: FeedOptions, publish: Callable[[Output], None]) -> RigCamera:
-    """Open a rig's sources as the server camera `name` and start its bundles through a feed of policy `latest`.
+def open_rig(
+    loop: LiveLoop, name: str, rig: RigFile, options: FeedOptions, publish: Callable[[Output], None], tap: Tap | None = None
+) -> RigCamera:  # fmt: skip
+    """Open a rig's sources as the server camera `name` and start its bundles through a feed of policy `latest`; `tap` hears of each
+    frame, and of what readers say, first.
 
     Raises:
         SourceError: a source cannot be opened.
@@ -104,12 +117,11 @@ def open_rig(loop: LiveLoop, name: str, rig: RigFile, options: FeedOptions, publ
     if (why := unusable(loop.models.manifest(chosen.model), rig.gives)) is not None:
         raise ConfigError(f"rig {rig.name}: {why}; only sources that are `aligned` count")
     feed = loop.open(name, chosen, publish)
-    camera = RigCamera(name, feed, color)
+    camera = RigCamera(name, feed, color, tap=tap)
     camera._ensemble = Ensemble(name, devices, rig.tolerance_ns, rig.deadline_ns, camera.tell, camera.heard)
     try:
-        camera.infos = camera._ensemble.start()
+        camera.info = camera._ensemble.start()[color]
     except BaseException:
         feed.close("camera-closed", drain=False)
         raise
-    camera.info = camera.infos[color]
     return camera

@@ -13,13 +13,16 @@ from service.chosen import detector_of, open_models, settled
 from service.config import Config
 from service.live import LiveLoop
 from service.perception import pixels
+from service.settings import GIVEN
 
 _STOP_S = 5.0
 
 
 @contextlib.contextmanager
-def running_loop(config: Config) -> Iterator[tuple[LiveLoop, Config, Json]]:
+def running_loop(config: Config, given: frozenset[str] = GIVEN) -> Iterator[tuple[LiveLoop, Config, Json]]:
     """Give a started loop, the settled configuration, and what a session is made of (`service.replay.Recipe` reads it).
+
+    `given`: modalities of pictures that its source has.
 
     Raises:
         UnknownModel: there is no such model, or it is of another kind.
@@ -27,7 +30,7 @@ def running_loop(config: Config) -> Iterator[tuple[LiveLoop, Config, Json]]:
     """
     config = settled(config)
     with contextlib.closing(open_models(config)) as models:
-        detector = detector_of(models, config)
+        detector = detector_of(models, config, given)
         models.load(detector.id)
         model = models.load(config.model.id)
         loop = LiveLoop(models, pixels.create(detector), max_sessions=1)

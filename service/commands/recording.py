@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     from service.models import Model, Models
     from service.pipeline import Pipeline
     from service.recording import Recorded
+    from service.rig_file import RigFile
 
 
 def record(
-    camera: Annotated[str, typer.Argument(metavar="CAMERA", help="Its URI, such as webcam:0.", show_default=False)],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="X.mcap", help="File to write; must not exist.")],
+    camera: Annotated[str | None, typer.Argument(metavar="CAMERA", help="Its URI, such as webcam:0.", show_default=False)] = None,
+    rig: Annotated[Path | None, typer.Option("--rig", metavar="FILE", help="Record this rig instead: all its sources.")] = None,
     consent: Annotated[str | None, typer.Option("--consent", metavar="WHO", help="Who agreed to be recorded.")] = None,
     purpose: Annotated[str | None, typer.Option("--purpose", metavar="WHY", help="What they agreed to.")] = None,
     no_consent: Annotated[
@@ -57,7 +59,11 @@ def record(
     """Record a camera's live session: frames, what the session took, what it said. Ctrl+C ends it."""
     with told(), _extra(), text_file(None) as out:
         receipt = _consent(consent, purpose, no_consent)
-        chosen = load(config, networks(model, detector, models, backend, threads, allow_random_weights, faces, hop))
+        from service.rig_file import RigFile, told_rig
+
+        found = _source(camera, rig)
+        looks = model or (found.model if isinstance(found, RigFile) else None)
+        chosen = load(config, networks(looks, detector, models, backend, threads, allow_random_weights, faces, hop))
         from service.events import ClipPrediction, Event, Rejected, SourceEvent, line
         from service.messages import Failure, Output
 
@@ -79,14 +85,19 @@ def record(
         from service.feed import FeedOptions
         from service.recording import LiveRecording
         from service.running import running_loop
+        from service.settings import GIVEN
 
-        with running_loop(chosen) as (loop, settled, session):
+        given = found.gives if isinstance(found, RigFile) else GIVEN
+        with running_loop(chosen, given) as (loop, settled, session):
+            if isinstance(found, RigFile):
+                found = found.model_copy(update={"model": settled.model.id})
+                session["rig"] = told_rig(found)
             feature = _feature(loop.models.load(settled.model.id)) if features_only else None
             tape = Tape(output, Epoch(time.time_ns(), time.monotonic_ns()), receipt, {"session": session}, pixels=not features_only)
             recording = LiveRecording(loop, tape, listen, feature)
             options = FeedOptions(settled.model.id, "latest", settled.session.faces, settled.session.hop)
             try:
-                recording.start(name, camera, options)
+                recording.start(name, found, options)
             except BaseException:
                 tape.close()
                 output.unlink()
@@ -126,22 +137,25 @@ def replay(
         from capture.playback import open_recording
         from service.chosen import detector_of, open_models, settled
         from service.events import line
-        from service.replay import Replay, recipe_of, resynced
+        from service.replay import Replay, recipe_of
+        from service.resync import resynced
+        from service.settings import GIVEN
 
         playback = open_recording(recording)
         recipe = recipe_of(playback)
         names = networks(model or recipe.model, detector or recipe.detector, models, backend, threads, allow_random_weights, None, None)
         chosen = settled(load(config, names))
         with contextlib.closing(open_models(chosen)) as there:
-            detector_of(there, chosen)
+            given = GIVEN if recipe.rig is None else recipe.rig.gives
+            detector_of(there, chosen, given)
             _note_changes(there, chosen, recipe.model_sha256, recipe.detector_sha256)
             loaded: dict[str, Model] = {}
-            pipeline = _pipeline(there, chosen, loaded, recipe.faces, recipe.hop, clip)
+            pipeline = _pipeline(there, chosen, loaded, recipe.faces, recipe.hop, clip, given)
             if resync:
                 from service.events import Rejected
 
-                for given in resynced(playback):
-                    said = (given,) if isinstance(given, Rejected) else pipeline.push(given)
+                for taken in resynced(playback, recipe.rig):
+                    said = (taken,) if isinstance(taken, Rejected) else pipeline.push(taken)
                     out.writelines(line(event) + "\n" for event in said)
                 out.writelines(line(event) + "\n" for event in pipeline.finish())
                 _note_cut(playback)
@@ -165,6 +179,16 @@ def _extra() -> Iterator[None]:
         if importlib.util.find_spec(package) is None:
             raise Usage(f"recordings need the package {package}: pip install 'mien[record]'")
     yield
+
+
+def _source(camera: str | None, rig: Path | None) -> str | RigFile:
+    """Return the camera's URI or the rig: one of the two was given."""
+    from service.rig_file import load_rig, rig_path
+
+    if (camera is None) == (rig is None):
+        raise Usage("give a CAMERA, such as webcam:0, or --rig FILE; one of them")
+    path = rig or rig_path(camera or "")
+    return camera or "" if path is None else load_rig(path)
 
 
 def _consent(by: str | None, purpose: str | None, reason: str | None) -> Consent:
@@ -210,7 +234,9 @@ def _stopped() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
-def _pipeline(there: Models, config: Config, loaded: dict[str, Model], faces: int, hop: int | None, ends: bool) -> Pipeline:
+def _pipeline(
+    there: Models, config: Config, loaded: dict[str, Model], faces: int, hop: int | None, ends: bool, given: frozenset[str]
+) -> Pipeline:  # fmt: skip
     from engines.manifest import Detector
     from service.perception import pixels
     from service.pipeline import Pipeline
@@ -222,7 +248,7 @@ def _pipeline(there: Models, config: Config, loaded: dict[str, Model], faces: in
     assert isinstance(finder, Detector)
     there.load(finder.id)
     model = loaded[config.model.id] = there.load(config.model.id)
-    session = Session(model, pixels.create(finder), SessionOptions(faces=faces, hop=hop, ends=ends, models=loaded))
+    session = Session(model, pixels.create(finder), SessionOptions(faces=faces, hop=hop, ends=ends, models=loaded, given=given))
     return Pipeline(session, Batcher(there.engines, there.max_batch))
 
 

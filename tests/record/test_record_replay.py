@@ -31,7 +31,8 @@ from service.live import LiveLoop
 from service.messages import Dropped, Failure, Output
 from service.pipeline import Pipeline
 from service.recording import LiveRecording
-from service.replay import Replay, resynced
+from service.replay import Replay
+from service.resync import resynced
 from service.rounds import Batcher
 from service.session import Session
 from service.settings import SessionOptions
