@@ -133,14 +133,16 @@ def check(model: onnx.ModelProto) -> None:
 
 
 def bytes_are_cast(model: onnx.ModelProto) -> None:
-    """Refuse a graph that does anything with its bytes but cast them to numbers: TensorRT would.
+    """Refuse a graph that does anything with its bytes but cast them to numbers or hand them on as they came: TensorRT would.
 
     Raises:
         GraphRefused: it does.
     """
     given = {value.name for value in model.graph.input if value.type.tensor_type.elem_type == TensorProto.UINT8}
+    outputs = {value.name for value in model.graph.output}
     for node in model.graph.node:
-        if node.op_type != "Cast" and (raw := sorted(given & set(node.input))):
+        handed_on = node.op_type == "Identity" and node.output[0] in outputs
+        if node.op_type != "Cast" and not handed_on and (raw := sorted(given & set(node.input))):
             raise GraphRefused(
                 f"{node.op_type} (node {node.name or node.output[0]!r}) works on the bytes of {raw[0]!r}; TensorRT does nothing with bytes "
                 "but cast them: cast them to float first"

@@ -72,6 +72,7 @@ def write(
     rows, digest = _windows(manifest, wish)
     step(f"{wish.precision}: making graphs")
     graphs = reduced_graphs(folder, manifest, kept, wish.precision, rows, step)
+    kept = tuple(part for part, data in graphs.items() if data == folder.graph_bytes(part))
     fields, files = _fields(folder, manifest, graphs, wish, identity or directory.resolve().name)
     step("batch invariance: whether a row depends on the rows beside it")
     largest = manifest.batch.max

@@ -21,7 +21,7 @@ from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, 
 from exporters import quantized_rules
 from exporters.onnx_graph import OPSET, finished
 from exporters.quantized_rules import QUANTIZED
-from exporters.ranges import RowReader, Rows
+from exporters.ranges import RowReader, Rows, unheard
 
 _PAIR = ("QuantizeLinear", "DequantizeLinear")
 _SETTINGS = {
@@ -45,7 +45,8 @@ def quantized(model: onnx.ModelProto, rows: Rows) -> onnx.ModelProto:
     # Advises at each call what `settled` has done already.
     logging.getLogger().addFilter(_no_advice)
     try:
-        return _quantized(model, rows)
+        with unheard():
+            return _quantized(model, rows)
     finally:
         logging.getLogger().removeFilter(_no_advice)
 

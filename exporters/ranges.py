@@ -6,15 +6,18 @@ Owns the feeding of onnxruntime's calibrator. Does not own the rows (`calibratio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
 import onnx
+import onnxruntime as ort
 from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, create_calibrator
 
+_WARNING, _ERROR = 2, 3
 Rows = Mapping[str, NDArray[np.generic]]
 
 
@@ -33,15 +36,26 @@ class RowReader(CalibrationDataReader):  # type: ignore[misc] # onnxruntime's cl
         return {name: values[row : row + 1] for name, values in self._rows.items()}
 
 
+@contextmanager
+def unheard() -> Iterator[None]:
+    """Keep onnxruntime's warnings about its calibrator's own graphs to itself; sessions opened within are concerned."""
+    ort.set_default_logger_severity(_ERROR)
+    try:
+        yield
+    finally:
+        ort.set_default_logger_severity(_WARNING)
+
+
 def measured(model: onnx.ModelProto, rows: Rows) -> dict[str, tuple[float, float]]:
     """Return the lowest and highest value of every float tensor that nodes of a graph make or take, over `rows`."""
     with TemporaryDirectory() as directory:
         plain = Path(directory, "graph.onnx")
         onnx.save_model(model, plain)
-        calibrator = create_calibrator(
-            plain, op_types_to_calibrate=None, augmented_model_path=str(Path(directory, "observed.onnx")),
-            calibrate_method=CalibrationMethod.MinMax,
-        )  # fmt: skip
+        with unheard():
+            calibrator = create_calibrator(
+                plain, op_types_to_calibrate=None, augmented_model_path=str(Path(directory, "observed.onnx")),
+                calibrate_method=CalibrationMethod.MinMax,
+            )  # fmt: skip
         calibrator.collect_data(RowReader(rows))
         found = calibrator.compute_data()
         del calibrator

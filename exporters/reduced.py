@@ -31,16 +31,17 @@ CALIBRATED = 64
 def reduced_graphs(
     folder: Folder, manifest: Expression, kept: Sequence[Part], precision: Precision, rows: Rows, step: Step = lambda _: None
 ) -> dict[Part, bytes]:
-    """Make the graphs that the service runs, in another precision except for `kept`; calibrated on windows."""
+    """Make the graphs that the service runs, in another precision except for `kept` and what multiplies nothing; calibrated on windows."""
     chosen = _spread(rows, CALIBRATED)
     full = sessions({part: folder.graph_bytes(part) for part in run_parts(manifest.graphs)})
     made: dict[Part, bytes] = {}
     for part in run_parts(manifest.graphs):
-        if part in kept:
+        model = settled(onnx_graph.parsed(folder.graph_bytes(part)))
+        # A part that only hands pictures on has nothing to gain.
+        if part in kept or not any(node.op_type in half.WEIGHTED for node in model.graph.node):
             made[part] = folder.graph_bytes(part)
             continue
         step(f"{precision}: the {part} graph")
-        model = settled(onnx_graph.parsed(folder.graph_bytes(part)))
         given = _given(part, full, manifest, chosen)
         reduced = _half(model, given, manifest) if precision == "fp16" else quantize.quantized(model, given)
         made[part] = reduced.SerializeToString(deterministic=True)

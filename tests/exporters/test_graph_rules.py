@@ -125,3 +125,10 @@ def test_work_on_bytes_is_refused() -> None:
     model = builder.model("bytes", [Tensor(name="x", dtype="uint8", shape=(2, 3))], [Tensor(name="y", dtype="float32", shape=(3, 2))])
     with pytest.raises(GraphRefused, match=r"Transpose .* works on the bytes of 'x'"):
         onnx_graph.bytes_are_cast(model)
+
+
+def test_bytes_may_be_handed_on_as_they_came() -> None:
+    builder = GraphBuilder()
+    builder.node("Identity", "x", name="y")
+    tensors = [[Tensor(name=name, dtype="uint8", shape=(2, 3))] for name in ("x", "y")]
+    onnx_graph.bytes_are_cast(builder.model("bytes", *tensors))
