@@ -12,7 +12,7 @@ import typer
 from pydantic import ValidationError
 
 from engines.engine import EngineError
-from exporters.commands import adoption, folders, networks, precisions, serving
+from exporters.commands import adoption, folders, networks, plans, precisions, serving
 
 app = typer.Typer(
     name="mien-export", help="Makes model folders from checkpoints, and fits parts on arrays.", no_args_is_help=True, add_completion=False
@@ -21,6 +21,7 @@ app.command("list")(networks.list_)
 app.command()(networks.describe)
 app.command()(networks.onnx)
 app.command()(precisions.precision)
+app.command()(plans.tensorrt)
 app.command("frame-cnn")(adoption.frame_cnn)
 app.command("import-onnx")(adoption.import_onnx)
 app.command()(folders.verify)

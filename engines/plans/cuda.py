@@ -7,6 +7,7 @@ no compiler and no other package.
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -76,7 +77,7 @@ class Pair:
     """
 
     def __init__(self, rows: int, shape: tuple[int, ...], dtype: str) -> None:
-        self.row_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
+        self.row_bytes = math.prod(shape) * np.dtype(dtype).itemsize
         size = max(self.row_bytes * rows, 1)
         self._host: int | None = int(checked(rt.cudaHostAlloc(size, 0)))
         try:
@@ -85,7 +86,7 @@ class Pair:
             checked(rt.cudaFreeHost(self._host))
             raise
         raw: Any = (ctypes.c_ubyte * size).from_address(self._host)
-        self.host: NDArray[np.generic] = np.frombuffer(raw, np.dtype(dtype), count=rows * int(np.prod(shape, dtype=np.int64))).reshape(rows, *shape)
+        self.host: NDArray[np.generic] = np.frombuffer(raw, np.dtype(dtype), rows * math.prod(shape)).reshape(rows, *shape)
 
     def to_device(self, rows: int, stream: int) -> None:
         """Begin to copy so many rows to the device."""
