@@ -45,8 +45,9 @@ def engine_options(config: Config) -> EngineOptions:
     """Return how graphs are opened."""
     said = config.engine
     return EngineOptions(
-        said.backend, said.providers, said.threads, said.allow_fallback, precision=said.precision, url=said.url, timeout_s=said.timeout_s
-    )
+        said.backend, said.providers, said.threads, said.allow_fallback, precision=said.precision, url=said.url, timeout_s=said.timeout_s,
+        plans=None if said.plans is None else str(said.plans),
+    )  # fmt: skip
 
 
 def finder_options(config: Config) -> EngineOptions:

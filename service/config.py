@@ -145,6 +145,9 @@ class EngineSection(Section):
     timeout_s: float = Field(
         2.0, gt=0, le=60, description="How long that server may take above what a run needs; then it counts as lost, and labels say so."
     )
+    plans: Path | None = Field(
+        None, description="Folder of TensorRT's compiled plans, yours alone; not set: `mien/plans` in your cache (XDG_CACHE_HOME)."
+    )
     threads: int = Field(0, ge=0, le=1024, description="Threads within one network; 0: the runtime chooses. Flag `--threads`.")
     allow_fallback: bool = Field(False, description="Run on another device than the one asked for instead of refusing to start.")
 

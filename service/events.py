@@ -15,6 +15,8 @@ from typing import Any, Literal
 from capture.frame import Clock, Modality, State
 
 SCHEMA = "mien.event/1"
+GPU_MEMORY = "gpu-memory"
+"""Code of a frame or clip that got nothing because the device has no memory left."""
 NoCallCode = Literal["face-lost", "too-small", "too-dark", "blurred", "sensor-stale", "window-filling", "not-finite", "backend-lost"]
 Box = tuple[float, float, float, float]
 

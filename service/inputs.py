@@ -52,10 +52,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """A request that got no result."""
+    """A request that got no result; `full`: for want of the device's memory."""
 
     code: Literal["backend-lost"]
     detail: str
+    full: bool = False
 
 
 Result = Arrays | Failed

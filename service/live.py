@@ -91,7 +91,7 @@ class LiveLoop:
         self.error: BaseException | None = None
         self._max_sessions = max_sessions
         self._on_round = on_round
-        self._batcher = Batcher(models.engines, models.max_batch)
+        self.batcher = Batcher(models.engines, models.max_batch)
         self._loaded: dict[str, Model] = {}
         self._feeds: dict[str, Feed] = {}
         self._lock = threading.Lock()
@@ -274,7 +274,7 @@ class LiveLoop:
                 turns.append(_Turn(feed, arrival))
         # Only now are the newest known: decoding starts for those, in parallel.
         ready = [turn for turn in turns if self._advance(turn)]
-        said = settle([(turn.feed.session, turn.step) for turn in ready if turn.step is not None], self._batcher)
+        said = settle([(turn.feed.session, turn.step) for turn in ready if turn.step is not None], self.batcher)
         done = monotonic_ns()
         for turn, events in zip(ready, said, strict=True):
             self._tell(turn, events, began, done)
@@ -341,7 +341,7 @@ class LiveLoop:
         with self._lock:
             self._feeds.pop(feed.name, None)
         if not feed.cancelled:
-            for event in settle([(feed.session, feed.session.finish())], self._batcher)[0]:
+            for event in settle([(feed.session, feed.session.finish())], self.batcher)[0]:
                 feed.publish(Output(event))
         counts = feed.ledger.counts()
         rejected = sum(counts.rejected.values())

@@ -6,6 +6,7 @@ An id is matched against what was found; it never becomes a path. Does not own f
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import threading
@@ -30,6 +31,7 @@ from service.inputs import GraphKey
 from service.refusal import Refusal
 from service.windows.keyframes import Itq
 
+log = logging.getLogger("mien.models")
 _UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, OSError, EOFError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 """What numpy raises at a file that is no archive of arrays."""
 
@@ -63,7 +65,8 @@ class Models:
     """Finds models in `dirs`, each a model folder or a folder of such, and among the shipped ones; loads them once.
 
     A model in `dirs` takes the place of a shipped one of the same id. `finder`: how face finders are opened, if otherwise than the rest.
-    An engine whose runtime goes is opened again when it can be (`engines/reopening.py`).
+    An engine whose runtime goes is opened again when it can be (`engines/reopening.py`). `doing`: what takes long right now, in words;
+    empty: nothing does.
 
     A folder whose manifest cannot be read is listed by its name in `ids()` and `broken`; asking for it says which rule it
     breaks. `engines` and `max_batch` may be read by another thread while a model loads: entries appear when they work.
@@ -77,8 +80,9 @@ class Models:
     ) -> None:
         self.engines: dict[GraphKey, Engine] = {}
         self.max_batch: dict[GraphKey, int] = {}
-        self._options = engine
-        self._finder = finder or engine
+        self.doing = ""
+        self._options = replace(engine, told=self._told)
+        self._finder = replace(finder or engine, told=self._told)
         self._allow_random = allow_random_weights
         # Loading takes seconds; looking a folder up must not wait for it.
         self._loading = threading.Lock()
@@ -146,6 +150,13 @@ class Models:
             while self.engines:
                 self.engines.popitem()[1].close()
 
+    def _told(self, text: str) -> None:
+        """Keep what goes on for whoever waits, and log what begins; a build tells every per cent of itself."""
+        new = text.partition(",")[0]
+        if new != self.doing.partition(",")[0]:
+            log.warning("%s", text)
+        self.doing = text
+
     def _path_and_manifest(self, id: str) -> tuple[Path, Manifest]:
         if id in self._found.broken or id not in self._found.manifests:
             why = "the folder of model {} breaks a rule ('mien models' says which)" if id in self._found.broken else "no model {}"
@@ -165,7 +176,10 @@ class Models:
     def _load_once(self, id: str) -> Model:
         if id not in self._loaded:
             folder = self._open(id)
-            self._loaded[id] = self._load(folder)
+            try:
+                self._loaded[id] = self._load(folder)
+            finally:
+                self.doing = ""
             self._folders[id] = folder.without_graphs()
         return self._loaded[id]
 

@@ -15,7 +15,19 @@ from capture.frame import Bundle, SourceState
 from capture.image import ImageBroken
 from service.admission import admit, is_sampled
 from service.clock import SessionClock
-from service.events import ClipPrediction, Event, FaceEvent, NoCall, NoCallCode, Prediction, Rejected, SessionEvent, SourceEvent, Sync
+from service.events import (
+    GPU_MEMORY,
+    ClipPrediction,
+    Event,
+    FaceEvent,
+    NoCall,
+    NoCallCode,
+    Prediction,
+    Rejected,
+    SessionEvent,
+    SourceEvent,
+    Sync,
+)  # fmt: skip
 from service.inputs import Asking, Change, Failed, Input, Perception, Request, Result, Step
 from service.models import Model
 from service.perception.track import Track, Tracker, keep
@@ -135,7 +147,7 @@ class Session:
             return (Rejected(bundle.number, "image-broken", str(error)),)
         (found,) = yield (request,)
         if isinstance(found, Failed):
-            return (Rejected(bundle.number, found.code, found.detail),)
+            return (Rejected(bundle.number, GPU_MEMORY if found.full else found.code, found.detail),)
         events: list[SessionEvent] = []
         if judged == "reset":
             self._reset()

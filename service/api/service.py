@@ -71,7 +71,7 @@ class Service:
         if self.failed is not None or (self.loaded and not self.loop.healthy):
             return Problem("internal", "The inference loop has failed; the server must be restarted.")
         if not self.loaded:
-            return Problem("loading", "Models and cameras are still being opened.")
+            return Problem("loading", self.models.doing or "Models and cameras are still being opened.")
         return None
 
     def start(self) -> None:

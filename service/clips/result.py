@@ -27,10 +27,11 @@ _NO_COST = Timing(0, 0, 0, 0, 0)
 
 
 class Result:
-    """The result of one pass, growing. `lines`: its events, one JSON text each, only ever appended to."""
+    """The result of one pass, growing. `lines`: its events, one JSON text each, only ever appended to; `model`: its id."""
 
     def __init__(self, name: str, model: Model) -> None:
         self.lines: list[str] = []
+        self.model = model.manifest.id
         self._source = Source(Path(name), name)
         style = Style(model, several=False)
         self._texts = {suffix: io.StringIO(newline="") for suffix in ("json", "csv", "vtt")}

@@ -17,7 +17,7 @@ from service.clips.limits import ClipRefused, Counted, Limits
 from service.clips.pictures import Kind, Picture, Said
 from service.clips.result import Result
 from service.clips.store import Clip
-from service.events import ClipPrediction, Event, Rejected, SourceEvent
+from service.events import GPU_MEMORY, ClipPrediction, Event, Rejected, SourceEvent
 from service.feed import Arrival, Feed, FeedOptions
 from service.live import LiveLoop
 from service.messages import Closed, Failure, Output
@@ -140,10 +140,18 @@ class Run:
                 raise Cancelled  # the loop stops: frames were dropped, and a result without them would be another clip's
             self._closed = True
         elif isinstance(said, Event | ClipPrediction | Rejected | SourceEvent):
+            self._check_memory(said)
             self.tally.said(said)
             assert self.result is not None
             self.result.add(said)
             self._changed()
+
+    def _check_memory(self, said: object) -> None:
+        """Refuse to go on without labels: the same clip gets them when the device has room."""
+        assert self.result is not None
+        for_want = isinstance(said, Rejected) and said.code == GPU_MEMORY
+        if for_want or self.result.model in {id for id, _ in self._loop.batcher.full}:
+            raise ClipRefused(GPU_MEMORY, "The GPU has no memory for this model, not even for a smaller batch. Try again later.")
 
 
 def _count(value: object) -> int | None:

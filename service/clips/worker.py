@@ -14,12 +14,13 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from engines.engine import EngineError
+from engines.engine import DeviceFull, EngineError
 from service.clips.decoder import Cancelled, Crashed, Decoder
 from service.clips.files import Files, StorageFull
 from service.clips.limits import ClipRefused, Limits
 from service.clips.run import LoopFailed, Run
 from service.clips.store import Clip, Store
+from service.events import GPU_MEMORY
 from service.live import LiveLoop
 from service.models import UnknownModel
 
@@ -127,6 +128,8 @@ class Worker:
                 return None, refused.members()
             except (EngineError, UnknownModel) as error:
                 log.error("clip %s: model %r cannot be used: %s", clip.id, clip.options.model, error)
+                if isinstance(error, DeviceFull):
+                    return None, ClipRefused(GPU_MEMORY, "The GPU has no memory to load this model. Try again later.").members()
                 return None, ClipRefused("model-broken", f"The folder of model {clip.options.model!r} cannot be used.").members()
             except Cancelled:
                 if self._stop.is_set():

@@ -103,6 +103,8 @@ def test_ready_is_false_while_loading_and_alive_is_not() -> None:
         for path in ("/readyz", "/startupz"):
             status, headers, body = server.request(path)
             assert (status, headers["Retry-After"], json.loads(body)["code"]) == (503, "1", "loading")
+        shelf.doing = "tiny/frame: building a TensorRT plan, 42% (Timing graph nodes)"
+        assert json.loads(server.request("/startupz")[2])["detail"] == shelf.doing
         shelf.loading.set()
         server.eventually(lambda: server.json("/readyz") == (200, {"status": "ready"}), "it is ready")
         assert server.json("/startupz")[0] == 200

@@ -23,7 +23,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 from capture.frame import Bundle
-from engines.engine import Arrays, Engine
+from engines.engine import Arrays, DeviceFull, Engine
 from engines.folder import Folder
 from engines.manifest import Expression, Manifest
 from engines.synthetic import SyntheticEngine
@@ -72,7 +72,8 @@ class Brightness:
 
 @dataclass
 class Shelf:
-    """Models without folders. `gate`: loading `late` and `slow` runs wait for it; `slow_s`: what a row costs."""
+    """Models without folders. `gate`: loading `late` and `slow` runs wait for it; `slow_s`: what a row costs; `full`: no row
+    finds room on the device; `doing`: what takes long."""
 
     slow_s: float = 0.0
     loading: threading.Event = field(default_factory=threading.Event)
@@ -80,6 +81,8 @@ class Shelf:
     engines: dict[GraphKey, Engine] = field(default_factory=dict)
     max_batch: dict[GraphKey, int] = field(default_factory=dict)
     closed: bool = False
+    full: bool = False
+    doing: str = ""
 
     def __post_init__(self) -> None:
         self.loading.set()
@@ -120,6 +123,8 @@ class Shelf:
         time.sleep(self.slow_s)  # what a network costs is what is under test
         if self.broken:
             raise RuntimeError("a bug in an engine")
+        if self.full:
+            raise DeviceFull("no room")
         return express_row(inputs)
 
 
