@@ -13,12 +13,15 @@ import pytest
 from engines.folder import open_folder
 from engines.manifest import Expression, Part, Weights
 from engines.wiring import run_parts
-from exporters import agreement, checkpoint, export, precision, reduced
+from exporters import agreement, checkpoint, precision, reduced
 from exporters.agreement import Rows
+from exporters.export import write as write_folder
 from exporters.reduced import Precision
+from tests.exporters.command_line import Export, export
 from tests.trained.clips import CLASSES
 from tests.trained.train import RECIPES, TEST_CLIPS, TEST_SEED, blueprint_of, classes, clips_for, inputs_for, weights
 
+__all__ = ["export"]
 pytestmark = pytest.mark.proof
 CALIBRATION_SEED = 3
 
@@ -39,7 +42,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     read = checkpoint.read(weights(request.param))
     checkpoint.fit(blueprint.network, read)
     directory = tmp_path_factory.mktemp(request.param)
-    export.write(directory / "net", blueprint, "net", Weights(kind="checkpoint", source="trained", sha256=read.sha256), None)
+    write_folder(directory / "net", blueprint, "net", Weights(kind="checkpoint", source="trained", sha256=read.sha256), None)
     samples = written(directory / "W.npz", inputs_for(blueprint, clips_for(blueprint, TEST_CLIPS, CALIBRATION_SEED)))
     clips = clips_for(blueprint, TEST_CLIPS, TEST_SEED)
     return directory / "net", samples, inputs_for(blueprint, clips), clips.label
@@ -67,3 +70,23 @@ def answers(path: Path, rows: Rows, half: bool) -> np.ndarray:
     graphs: dict[Part, bytes] = {part: folder.graph_bytes(part) for part in run_parts(manifest.graphs)}
     runs = {part: precision.rounding(data) for part, data in graphs.items()} if half else reduced.sessions(graphs)
     return classes(agreement.results(runs, manifest, rows))
+
+
+def test_from_checkpoint_and_samples_in_one_command(export: Export, tmp_path: Path) -> None:
+    """`mien-export onnx … --precision int8`, its folder verified."""
+    recipe, read = RECIPES["facial"], weights("facial")
+    blueprint = blueprint_of(recipe)
+    samples = written(tmp_path / "W.npz", inputs_for(blueprint, clips_for(blueprint, 60, CALIBRATION_SEED)))
+    options = [
+        ("--option", f"{key}={','.join(map(str, value)) if isinstance(value, tuple) else value}") for key, value in recipe.options.items()
+    ]
+    said = ("onnx", recipe.architecture, "--checkpoint", read, *(word for pair in options for word in pair), "--samples", samples)
+    code, out, error = export(*said, "--out", tmp_path / "moods", "--precision", "int8", "--target", "tensorrt")
+    assert code == 0, error
+    assert "int8: agreement 100.0% of 60 windows of samples" in out
+    made = open_folder(tmp_path / "moods").manifest
+    assert (made.id, made.precision, made.weights.source) == ("moods", "int8", read.name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["W.npz", "moods"], "the fp32 folder was made beside it and is gone"
+    code, out, _ = export("verify", tmp_path / "moods")
+    assert code == 0, out
+    assert "parity, measured: needs the folder that it was made from: --fp32 DIR" in out
