@@ -58,7 +58,8 @@ class TensorRtEngine:
         except BaseException:
             self.close()
             raise
-        self.info = EngineInfo(f"{kit.name}:{card.name}", kit.version, 0)
+        rtx = "rtx " if kit.name == "tensorrt-rtx" else ""
+        self.info = EngineInfo(f"tensorrt:{card.name}", f"{rtx}{kit.version}", 0)
 
     def run(self, inputs: Arrays) -> Arrays:
         """Run one batch; one that is larger than the plan was built for goes in several.

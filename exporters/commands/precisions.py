@@ -62,6 +62,8 @@ def report(made: Manifest, out: Path) -> None:
     say(f"{made.precision}: {figures(made)}")
     if made.reduced is not None and made.reduced.samples is None:
         say("drawn clips are no faces: measure it on your own with --samples W.npz (mien windows CLIPS --inputs)")
+    if made.reduced is not None and made.reduced.runtime is None:
+        say(f"{made.reduced.target} is not here, so its speed is not known; on its machine: mien-export verify {out} --fp32 DIR")
     say(f"wrote {out}")
 
 
