@@ -20,7 +20,7 @@ from pathlib import Path
 
 from engines import wiring
 from engines.choice import open_model
-from engines.engine import Engine, EngineOptions
+from engines.engine import Engine, EngineError, EngineOptions
 from engines.folder import MANIFEST, Folder, FolderError, open_folder, read_manifest
 from engines.manifest import Detector, Expression, Features, Graph, Manifest
 from engines.reopening import ReopeningEngine
@@ -81,6 +81,7 @@ class Models:
         self.engines: dict[GraphKey, Engine] = {}
         self.max_batch: dict[GraphKey, int] = {}
         self.doing = ""
+        self._closing = False
         self._options = replace(engine, told=self._told)
         self._finder = replace(finder or engine, told=self._told)
         self._allow_random = allow_random_weights
@@ -143,7 +144,8 @@ class Models:
             self._loaded[manifest.id] = Model(manifest, name, engine.info.backend, None, ())
 
     def close(self) -> None:
-        """Release every engine."""
+        """Release every engine; a plan that is being built is given up."""
+        self._closing = True
         with self._loading:
             self._loaded.clear()
             self.max_batch.clear()
@@ -151,7 +153,10 @@ class Models:
                 self.engines.popitem()[1].close()
 
     def _told(self, text: str) -> None:
-        """Keep what goes on for whoever waits, and log what begins; a build tells every per cent of itself."""
+        """Keep what goes on for whoever waits, and log what begins; a build tells every per cent of itself, and
+        ends here when it is wanted no more."""
+        if self._closing:
+            raise EngineError("the models are being closed")
         new = text.partition(",")[0]
         if new != self.doing.partition(",")[0]:
             log.warning("%s", text)

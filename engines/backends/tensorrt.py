@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engines.backends import onnx
-from engines.engine import Arrays, DeviceFull, Engine, EngineError, EngineInfo, EngineOptions
+from engines.engine import Arrays, DeviceFull, Engine, EngineError, EngineInfo, EngineOptions, SilentFallback
 from engines.manifest import Graph
 from engines.plans import making, sdk
 from engines.plans.cache import PlanCache, default_directory
@@ -139,6 +139,7 @@ def open_graph(data: bytes, name: str, graph: Graph, options: EngineOptions) -> 
 
     Raises:
         BackendMissing: TensorRT or a device is not here.
+        SilentFallback: providers or a precision were asked for.
         EngineError: there is no plan and none can be built, or it cannot be loaded.
     """
     try:
@@ -151,6 +152,9 @@ def open_graph(data: bytes, name: str, graph: Graph, options: EngineOptions) -> 
 
 
 def _opened(data: bytes, name: str, graph: Graph, options: EngineOptions) -> TensorRtEngine:
+    if options.precision != "fp32" or options.providers is not None:
+        wish = f"precision {options.precision}" if options.providers is None else f"providers {', '.join(options.providers)}"
+        raise SilentFallback(f"{name}: tensorrt runs a graph on the first GPU in the precision it was exported in; {wish} cannot be had")
     card, kit = device(), sdk.load()
     wanted = making.identity(
         data, sdk=kit.name, version=kit.version, capability=card.capability, device=card.name, platform=sdk.here(), largest=options.largest

@@ -1,14 +1,18 @@
 """One plan built in a process of its own: `python -m engines.plans.child`.
 
-Owns the words between that process and the one that waits for it: a job on standard input; on standard output one JSON object a line,
-progress and at last the end. Does not own the building (`build.py`). A build takes minutes and gigabytes, and a compiler that falls over
-takes its own process with it, not the labels of those who are being watched.
+Owns the words between that process and the one that waits for it: a job on standard input, one line, and its end when the other has gone;
+on standard output one JSON object a line, progress at least every second and at last the end. Does not own the building (`build.py`). A
+build takes minutes and gigabytes, and a compiler that falls over takes its own process with it, not the labels of those who are being
+watched.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Annotated, Literal, TextIO
 
@@ -19,6 +23,8 @@ from engines.manifest import Graph
 from engines.plans import sdk
 from engines.plans.build import Profile, build
 from engines.terms import Count, Strict
+
+BEAT_S = 1.0
 
 
 class Job(Strict):
@@ -57,27 +63,61 @@ Line: TypeAdapter[Progress | Ended] = TypeAdapter(Annotated[Progress | Ended, Fi
 
 def main(asked: TextIO, said: TextIO) -> int:
     """Do the job that stands on `asked` and tell of it on `said`; return the exit code."""
-    job = Job.model_validate_json(asked.read())
-    last = -1.0
-
-    def told(phase: str, share: float) -> None:
-        nonlocal last
-        if share >= last + 0.01:
-            last = share
-            print(Progress(phase=phase, share=share).model_dump_json(), file=said, flush=True)
+    job = Job.model_validate_json(asked.readline())
+    voice = _Voice(said)
+    threading.Thread(target=_end_with, args=(asked,), name="asked", daemon=True).start()
+    threading.Thread(target=voice.repeat, name="repeat", daemon=True).start()
 
     try:
         made = build(
-            sdk.load(job.packages), job.onnx.read_bytes(), job.name, job.graph, Profile(job.least, job.best, job.most), told,
+            sdk.load(job.packages), job.onnx.read_bytes(), job.name, job.graph, Profile(job.least, job.best, job.most), voice.told,
             job.timings.read_bytes() if job.timings.exists() else b"", job.capabilities,
         )  # fmt: skip
         job.out.write_bytes(made.plan)
         job.timings.write_bytes(made.timings)
     except (EngineError, OSError) as error:
-        print(Ended(error=str(error)).model_dump_json(), file=said, flush=True)
+        voice.say(Ended(error=str(error)))
         return 1
-    print(Ended().model_dump_json(), file=said, flush=True)
+    voice.say(Ended())
     return 0
+
+
+class _Voice:
+    """Says lines whole, from whichever thread."""
+
+    def __init__(self, said: TextIO) -> None:
+        self._said = said
+        self._lock = threading.Lock()
+        self._last = Progress(phase="starting", share=0.0)
+        self._ended = False
+
+    def told(self, phase: str, share: float) -> None:
+        """Say how far it is, every per cent."""
+        if share >= self._last.share + 0.01:
+            self.say(Progress(phase=phase, share=share))
+
+    def say(self, line: Progress | Ended) -> None:
+        """Say a line; nothing comes after the end."""
+        with self._lock:
+            if self._ended:
+                return
+            if isinstance(line, Progress):
+                self._last = line
+            self._ended = isinstance(line, Ended)
+            print(line.model_dump_json(), file=self._said, flush=True)
+
+    def repeat(self) -> None:
+        """Say every second how far it was: whoever waits may then see that it is wanted no more."""
+        while not self._ended:
+            time.sleep(BEAT_S)
+            self.say(self._last)
+
+
+def _end_with(asked: TextIO) -> None:
+    """End this process when the one that asked has gone, however it went."""
+    while asked.read(1):
+        pass
+    os._exit(3)
 
 
 def ended(line: str) -> Progress | Ended | None:
@@ -93,4 +133,7 @@ if __name__ == "__main__":
     # Libraries print what they like; our words go where nobody else's do.
     words = sys.stdout
     sys.stdout = sys.stderr
-    sys.exit(main(sys.stdin, words))
+    code = main(sys.stdin, words)
+    words.flush()
+    # Not by way of the interpreter's end, which would wait for what a compiler leaves running.
+    os._exit(code)

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -27,7 +28,7 @@ from engines.plans.passport import Identity, Precision
 from engines.plans.sdk import PACKAGES
 
 Told = Callable[[str], None]
-"""Told what goes on, in words for a person."""
+"""Told what goes on, in words for a person, every second at least; what it raises ends the build."""
 BUILD_S = 3600.0
 """After so long a build is given up: the slowest seen on a Jetson took a quarter of it."""
 
@@ -103,8 +104,9 @@ def _child(job: Job, told: Told, timeout_s: float) -> None:
     end: Ended | None = None
     try:
         try:
-            process.stdin.write(job.model_dump_json())
-            process.stdin.close()
+            # It stays open: the child ends with this process, by the end of it.
+            process.stdin.write(job.model_dump_json() + "\n")
+            process.stdin.flush()
         except BrokenPipeError:
             pass  # it has ended already, and how is said below
         for line in process.stdout:
@@ -119,6 +121,8 @@ def _child(job: Job, told: Told, timeout_s: float) -> None:
         late.cancel()
         process.kill()
         process.wait()
+        with suppress(BrokenPipeError):
+            process.stdin.close()
         process.stdout.close()
         noise.close()
     if end is not None and end.error is not None:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
+from time import monotonic
 
+import psutil
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -104,6 +109,47 @@ def test_a_child_that_comes_to_a_bad_end_is_an_error_in_words(
             (how,), timeout_s=3,
         )  # fmt: skip
     assert list(cache.directory.iterdir()) == []
+
+
+def test_what_is_wanted_no_more_is_given_up(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "dawdles.py").write_text("import time; time.sleep(60)")
+    monkeypatch.syspath_prepend(str(tmp_path))
+
+    def told(text: str) -> None:
+        if "%" in text:
+            raise InterruptedError(text)
+
+    cache, any_sdk = PlanCache(tmp_path / "plans"), Sdk(module=making, name="tensorrt", version="1")  # type: ignore[arg-type]
+    began = monotonic()
+    with pytest.raises(InterruptedError, match="building a TensorRT plan, 0%"):
+        plan_for(
+            cache, wanted(any_sdk, folder), folder.graph_bytes("frame"), "moods/frame", folder.manifest.graphs["frame"], told, ("dawdles",),
+        )  # fmt: skip
+    assert monotonic() - began < 25
+    assert list(cache.directory.iterdir()) == []
+    assert [child for child in psutil.Process().children() if "engines.plans.child" in child.cmdline()] == []
+
+
+def test_a_child_ends_with_whoever_asked(folder: Folder, tmp_path: Path) -> None:
+    """However that process went: here by SIGKILL, in the middle of a build."""
+    (tmp_path / "dawdles.py").write_text("import time; time.sleep(60)")
+    script = (
+        "import sys; from pathlib import Path; from engines.folder import open_folder; from engines.plans import making\n"
+        f"from engines.plans.cache import PlanCache; f = open_folder(Path({str(folder.path)!r})); d = f.graph_bytes('frame')\n"
+        "i = making.identity(d, sdk='tensorrt', version='1', capability='8.9', device='d', platform='p', largest=4)\n"
+        f"making.plan_for(PlanCache(Path({str(tmp_path / 'plans')!r})), i, d, 'n', f.manifest.graphs['frame'], "
+        "lambda text: print(text, flush=True), ('dawdles',))"
+    )
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(making.__file__).parents[2]), str(tmp_path)])}
+    parent = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True, env=environment)
+    assert parent.stdout is not None
+    while "%" not in (line := parent.stdout.readline()):
+        assert line, "the build has ended"
+    (child,) = psutil.Process(parent.pid).children()
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    child.wait(15)
 
 
 def test_the_interface_that_is_called_is_there(kit: Sdk) -> None:
