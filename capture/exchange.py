@@ -64,8 +64,12 @@ class RemoteClock:
         self._kept.clear()
 
     def add(self, exchange: Exchange) -> None:
-        """Take in an exchange; one that says its answer came before the question, or took less than no time, is not believed."""
-        if exchange.received_ns >= exchange.asked_ns and exchange.answered_ns >= exchange.heard_ns and exchange.delay_ns >= 0:
+        """Take in an exchange; one that says its answer came before the question, or took less than no time, is not believed.
+
+        Their clock may run fast by `DRIFT_PPM` while they answer: by so much an honest delay may come out below nothing.
+        """
+        least = -_drift(exchange.answered_ns - exchange.heard_ns)
+        if exchange.received_ns >= exchange.asked_ns and exchange.answered_ns >= exchange.heard_ns and exchange.delay_ns >= least:
             self._kept.append(exchange)
 
     def offset(self, now_ns: int) -> Offset | None:
@@ -77,4 +81,10 @@ class RemoteClock:
 
 
 def _worth(exchange: Exchange, now_ns: int) -> int:
-    return exchange.delay_ns // 2 + max(0, now_ns - exchange.received_ns) * DRIFT_PPM // 1_000_000
+    # Drift counts from the question on: the exchange itself took time, too.
+    return max(0, exchange.delay_ns) // 2 + _drift(max(now_ns, exchange.received_ns) - exchange.asked_ns)
+
+
+def _drift(span_ns: int) -> int:
+    """Return what two clocks may drift apart in a time, rounded up, and what whole nanoseconds hide."""
+    return -(-span_ns * DRIFT_PPM // 1_000_000) + 2

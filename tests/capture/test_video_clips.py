@@ -95,8 +95,8 @@ def test_in_real_time_a_frame_comes_when_its_stamp_says(media: Path) -> None:
     began = time.monotonic_ns()
     got = frames(driver(media / "single_face.mp4", realtime=True), most=16)
     assert time.monotonic_ns() - began >= 490_000_000
-    zero = got[0].arrival_t_ns
-    assert all(frame.arrival_t_ns - zero >= stamp - 1_000_000 for frame, stamp in zip(got, stamps(got), strict=True))
+    # Never early, counted from before the clip was opened; how late is the machine's affair.
+    assert all(frame.arrival_t_ns - began >= stamp - 1_000_000 for frame, stamp in zip(got, stamps(got), strict=True))
 
 
 def test_two_runs_are_the_same_bytes(media: Path) -> None:
