@@ -1,6 +1,6 @@
 """A float32 graph to one of eight-bit convolutions and matrix products, calibrated on rows.
 
-Owns the settings of onnxruntime's quantiser and the form they give. Does not own the rows (`calibration.py`), the proof of the form
+Owns the settings of onnxruntime's quantiser and the form they give. Does not own the rows (`reduced.py`), the proof of the form
 (`quantized_rules.py`) or how good the result is (`precision.py`).
 
 The form is the one that TensorRT takes: a pair of QuantizeLinear and DequantizeLinear before each convolution and matrix product,
