@@ -58,6 +58,15 @@ def test_providers_are_not_chosen_twice(folder: Folder) -> None:
         open_model(folder, ["frame"], EngineOptions(AUTO, providers=("CPUExecutionProvider",)))
 
 
-def test_the_order_names_backends_that_have_an_extra_and_ends_where_everything_runs() -> None:
+def test_the_order_names_backends_that_have_an_extra_and_one_that_runs_everywhere() -> None:
     assert {candidate.backend for candidate in ORDER} <= set(EXTRAS)
-    assert ORDER[-1] == CPU
+    assert CPU in ORDER
+
+
+def test_what_asks_for_bfloat16_is_never_given_onnx(folder: Folder) -> None:
+    try:
+        opened = open_model(folder, ["frame"], EngineOptions(AUTO, precision="bf16"))
+    except EngineError as error:
+        assert "onnx runs a graph in the precision it was exported in" in str(error)
+    else:
+        assert opened.engines["frame"].info.backend == "openvino:CPU(bf16)"
