@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from service.commands.flags import Backend, ConfigFile, DetectorId, Threads, load, networks
-from service.commands.telling import told
+from service.commands.telling import complain, told
 
 
 def faces(
@@ -44,11 +44,22 @@ def rig(
 ) -> None:
     """Check rig files without opening a camera: their keys, and that each camera's driver and options exist."""
     with told():
+        from capture.driver import SourceError
+        from service.refusal import Refusal
         from service.rig_file import load_rig
 
+        wrong = 0
         for file in files:
-            found = load_rig(file)
-            # Names no device yet, but each driver is imported and its options are checked.
-            found.devices()
+            try:
+                found = load_rig(file)
+                # Names no device yet, but each driver is imported and its options are checked.
+                found.devices()
+            except (Refusal, SourceError) as error:
+                wrong += 1
+                code = f"{error.code}: " if isinstance(error, SourceError) else ""
+                complain(f"{code}{error}" if str(file) in str(error) else f"{code}{file}: {error}")
+                continue
             model = f", model {found.model}" if found.model else ""
             typer.echo(f"{file}: rig {found.name!r}: {', '.join(found.sources)}; crops from {', '.join(sorted(found.gives))}{model}")
+        if wrong:
+            raise typer.Exit(1)

@@ -103,9 +103,15 @@ def test_the_rig_command_says_what_a_file_is(tmp_path: Path) -> None:
     path = written(tmp_path, 'name = "desk"\nmodel = "mran"\n' + COLOR + DEPTH + "aligned = true\n")
     said = CliRunner().invoke(app, ["rig", str(path)])
     assert (said.exit_code, said.stdout) == (0, f"{path}: rig 'desk': cam, deep; crops from color, depth, model mran\n")
-    missing = CliRunner().invoke(app, ["rig", str(tmp_path / "none.toml")])
-    assert missing.exit_code == 2
-    assert "does not exist; examples are in deploy/rigs" in missing.stderr
+    unmade = tmp_path / "unmade.toml"
+    unmade.write_text(COLOR.replace('uri = "', 'uri = "nosuch'), encoding="utf-8")
+    several = CliRunner().invoke(app, ["rig", str(tmp_path / "none.toml"), str(unmade), str(path)])
+    # Every file is looked at, whatever is wrong with those before it.
+    assert (several.exit_code, several.stdout) == (1, said.stdout)
+    missing, unknown = several.stderr.splitlines()
+    assert "does not exist; examples are in deploy/rigs" in missing
+    assert "no camera driver 'nosuch" in unknown
+    assert str(unmade) in unknown
 
 
 def test_the_doctor_listens_to_a_rig(tmp_path: Path) -> None:
