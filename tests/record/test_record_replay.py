@@ -318,7 +318,7 @@ def test_nobody_is_recorded_without_a_receipt(flags: tuple[str, ...], tmp_path: 
 def test_row_15_a_full_disk_is_said_once_and_ends_the_command(tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", str(disk)], capture_output=True, text=True, check=False)
+    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, text=True, check=False)
     if mount.returncode != 0:
         pytest.skip(f"a tmpfs cannot be mounted here: {mount.stderr.strip()}")
     try:
