@@ -59,8 +59,11 @@ def bench(
     with told():
         from service.bench.plot import draw
         from service.bench.variants import bench as measure
+        from service.refusal import check_plotting
         from service.tables import working
 
+        if plot is not None:
+            check_plotting("--plot")  # before minutes are spent
         chosen = load(config, {"model": {"dirs": dirs or None}})
         with working() as watch:
             found = measure(
