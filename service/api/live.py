@@ -21,6 +21,7 @@ from service.inputs import Change
 from service.live import Overloaded
 from service.messages import Output
 from service.models import UnknownModel
+from service.settings import unusable
 
 router = APIRouter()
 BROKEN = frozenset(("not-an-image", "image-broken", "image-too-large"))
@@ -33,6 +34,10 @@ async def live(websocket: WebSocket) -> None:
     problem = service.unready() or unknown_parameters(websocket)
     if problem is not None:
         await deny(websocket, problem)
+        return
+    if (why := unusable(service.models.manifest(service.config.model.id))) is not None:
+        # The server's own model is for its rig: a client that sends colour has to be served by another server, or by that rig's stream.
+        await deny(websocket, errors.Problem("invalid-parameter", why))
         return
     session = LiveSession(service, websocket)
     try:

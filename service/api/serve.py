@@ -23,6 +23,8 @@ from service.config import Config, ConfigError
 from service.live import LiveLoop
 from service.metrics import Metrics
 from service.perception import pixels
+from service.rig_file import load_rig, rig_path
+from service.settings import GIVEN
 
 SEND_BUFFER_BYTES = 262_144
 """What the kernel may hold for a client. By default it grows to megabytes: minutes of results that nobody has read."""
@@ -61,7 +63,9 @@ def run(config: Config, echo: Callable[[str], None] = print) -> None:
     config = settled(config)
     with contextlib.ExitStack() as stack:
         models = stack.enter_context(contextlib.closing(open_models(config)))
-        detector = detector_of(models, config)
+        rigs = [load_rig(path).gives for uri in config.cameras.values() if (path := rig_path(uri)) is not None]
+        # A model of several modalities may be the server's where a rig has them; who gives colour alone is refused it, with the reason.
+        detector = detector_of(models, config, GIVEN.union(*rigs))
         listener = stack.enter_context(contextlib.closing(listen(config.server.host, config.server.port)))
         models.load(detector.id)
         metrics = Metrics()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from tests.served.server import served
@@ -108,3 +109,20 @@ def test_two_cameras_of_one_name_are_refused(tmp_path: Path, media: Path, checko
     command = [sys.executable, "-m", "service.cli", "serve", "--rig", str(path), "--camera", "desk=webcam:0"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, "is called 'desk', as another camera is" in done.stderr) == (2, True)
+
+
+def test_a_model_of_the_rig_may_be_the_servers_and_who_sends_colour_is_told_why_not(tmp_path: Path, media: Path, checkout: Path) -> None:
+    path = rig(tmp_path, media, checkout)
+    path.write_text(path.read_text().replace('model = "three"\n', ""))
+    with served("--rig", str(path), "--model", str(tmp_path / "models" / "three")) as port:
+        with pytest.raises(InvalidStatus) as refused, connect(f"ws://127.0.0.1:{port}/v1/live", proxy=None):
+            pass
+        assert refused.value.response.status_code == 422
+        assert "model 'three' needs color, depth, thermal pictures" in json.loads(refused.value.response.body)["detail"]
+        with connect(f"ws://127.0.0.1:{port}/v1/streams/desk/events", proxy=None) as events:
+            until, valence = time.monotonic() + LISTEN_S, None
+            while valence is None and time.monotonic() < until:
+                said = json.loads(events.recv(20))
+                faces = said["faces"] if said["type"] == "result" else ()
+                valence = next((face["prediction"]["valence"] for face in faces if face["prediction"]), None)
+        assert valence == 1.0
