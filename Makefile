@@ -34,7 +34,7 @@ setup: $(VENV)/.developed-$(RUNTIME)  ## make the environment a developer needs 
 
 install: $(VENV)/.ran-$(RUNTIME)  ## make the environment a user needs (.venv)
 
-media: $(PY)
+media: $(PY)  ## fetch the clips that the demo, the virtual rig and tests look at
 	@$(PY) -m tests.media >/dev/null
 
 test: setup media  ## the quick tests (under 10 minutes)
