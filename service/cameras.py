@@ -7,7 +7,7 @@ Owns numbering of what the camera reads and the camera's state as clients see it
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic_ns
 from typing import Literal, Protocol
@@ -32,6 +32,13 @@ class Tap(Protocol):
     def noticed(self, state: SourceState) -> None: ...
 
 
+def rate_of(times_ns: Sequence[int]) -> float | None:
+    """Return how many of these times come in a second; None of fewer than two, or where no time passes."""
+    if len(times_ns) < 2 or times_ns[-1] == times_ns[0]:
+        return None
+    return (len(times_ns) - 1) * 1e9 / (times_ns[-1] - times_ns[0])
+
+
 @dataclass(slots=True, eq=False)
 class Camera:
     """A running server camera. `state`: armed until its first frame."""
@@ -53,9 +60,7 @@ class Camera:
     @property
     def fps(self) -> float | None:
         """Frames per second over the last 60 reads, by arrival; None before the second."""
-        if len(self._times_ns) < 2 or self._times_ns[-1] == self._times_ns[0]:
-            return None
-        return (len(self._times_ns) - 1) * 1e9 / (self._times_ns[-1] - self._times_ns[0])
+        return rate_of(self._times_ns)
 
     @property
     def over(self) -> bool:

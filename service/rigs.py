@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from capture.ensemble import Ensemble
 from capture.frame import Bundle, Frame, SourceInfo, SourceState
 from capture.rig import Given, SourceReport, Told
-from service.cameras import UNLIMITED_FPS, CameraState, Tap
+from service.cameras import UNLIMITED_FPS, CameraState, Tap, rate_of
 from service.config import ConfigError
 from service.feed import Arrival, Feed, FeedOptions
 from service.live import LiveLoop
@@ -42,9 +42,7 @@ class RigCamera:
     @property
     def fps(self) -> float | None:
         """Bundles per second over the last 60, by arrival of their colour frames; None before the second."""
-        if len(self._times_ns) < 2 or self._times_ns[-1] == self._times_ns[0]:
-            return None
-        return (len(self._times_ns) - 1) * 1e9 / (self._times_ns[-1] - self._times_ns[0])
+        return rate_of(self._times_ns)
 
     @property
     def over(self) -> bool:

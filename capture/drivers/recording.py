@@ -13,11 +13,10 @@ from pathlib import Path
 
 from capture.driver import DriverOptions, EndOfStream, SourceError
 from capture.frame import Frame, SourceInfo
+from capture.pacing import Pace
 from capture.playback import Playback, open_recording
 from capture.recorded import RecordingError
 
-_NAP_S = 0.25  # the longest a paced read waits before it says "nothing yet"
-_LATE_NS = 10**9  # a paced recording this far behind goes on from here instead of hurrying
 _USUAL_STEP_NS = 40_000_000
 
 
@@ -47,7 +46,7 @@ class RecordingDriver:
         self._seq = self._offset_ns = self._end_ns = self._zero_ns = 0
         self._step_ns = _USUAL_STEP_NS
         self._last_ns: int | None = None
-        self._clock_zero_ns: int | None = None
+        self._pace = Pace()
         self._playback: Playback | None = None
         self._frames: Iterator[Frame | SourceInfo] = iter(())
         self._frame: Frame | None = None
@@ -65,7 +64,7 @@ class RecordingDriver:
         """
         self.close()
         self._offset_ns = self._end_ns = 0
-        self._clock_zero_ns = None
+        self._pace = Pace()
         try:
             self._playback = open_recording(self._path)
             if not self._playback.has_pixels:
@@ -97,7 +96,7 @@ class RecordingDriver:
         except RecordingError as error:
             raise SourceError(error.code, str(error)) from None
         t_ns = self._offset_ns + self._media_ns(frame)
-        if self._options.realtime and not self._due(t_ns):
+        if self._options.realtime and not self._pace.due(t_ns):
             self._frame = frame
             return []
         self._frame = None
@@ -133,11 +132,3 @@ class RecordingDriver:
         if self._media and frame.device_t_ns is not None:
             return frame.device_t_ns
         return frame.arrival_t_ns - self._zero_ns
-
-    def _due(self, t_ns: int) -> bool:
-        now_ns = time.monotonic_ns()
-        if self._clock_zero_ns is None or now_ns - (self._clock_zero_ns + t_ns) > _LATE_NS:
-            self._clock_zero_ns = now_ns - t_ns
-        early_s = (self._clock_zero_ns + t_ns - now_ns) / 1e9
-        time.sleep(min(max(early_s, 0.0), _NAP_S))
-        return early_s <= _NAP_S

@@ -15,8 +15,7 @@ from pydantic import Field
 
 from capture.driver import DriverOptions, EndOfStream, SourceError
 from capture.frame import Frame, SourceInfo
-
-_NAP_S = 0.25
+from capture.pacing import nap_until
 
 
 class Options(DriverOptions):
@@ -83,11 +82,8 @@ class SyntheticDriver:
         if self._options.count and self._index >= self._options.count:
             raise EndOfStream
         stamp_ns = self._stamp_ns(self._index)
-        if self._options.realtime:
-            early_s = (self._zero_ns + stamp_ns - time.monotonic_ns()) / 1e9
-            time.sleep(min(max(early_s, 0.0), _NAP_S))
-            if early_s > _NAP_S:
-                return []
+        if self._options.realtime and not nap_until(self._zero_ns + stamp_ns):
+            return []
         data = self.picture(self._index)
         self._index += 1
         self._seq += 1

@@ -24,11 +24,10 @@ from pydantic import Field
 from capture.container import open_clip, open_url, orientation, stamp_ns, upright, video_stream
 from capture.driver import DriverOptions, EndOfStream, SourceError, is_url, shown
 from capture.frame import Frame, SourceInfo
+from capture.pacing import Pace
 
-_NAP_S = 0.25  # the longest a paced read waits before it says "nothing yet"
 _BACKLOG_S = 3.0  # the longest a network camera's backlog is thrown away
 _USUAL_STEP_NS = 40_000_000  # from frame to frame, where nothing says
-_LATE_NS = 10**9  # a paced clip this far behind goes on from here instead of hurrying
 
 
 class Options(DriverOptions):
@@ -88,7 +87,7 @@ class VideoDriver:
         self.close()
         self.packets = self.decoded = self.corrupt = self.drained = 0
         self._offset_ns = self._end_ns = 0  # of this turn of the loop: its start, and the latest end of a frame
-        self._clock_zero_ns: int | None = None  # host time at which a paced clip's time was 0
+        self._pace = Pace()
         self._recent: deque[tuple[int, int]] = deque(maxlen=5)  # arrivals and stamps, while there may be a backlog
         try:
             self._begin()
@@ -120,7 +119,7 @@ class VideoDriver:
             self._begin()
             if (picture := self._picture()) is None:
                 raise SourceError("clip-unreadable", f"{shown(self._address)}: has changed, no picture in it can be decoded any more")
-        if self._options.realtime and not self._due(picture):
+        if self._options.realtime and picture.t_ns is not None and not self._pace.due(picture.t_ns):
             self._pictures.appendleft(picture)
             return []
         if self._live and self._is_backlog(picture):
@@ -204,16 +203,6 @@ class VideoDriver:
             return stamp_ns(frame.duration, self._stream)
         rate = _rate(self._stream)
         return int(1e9 / rate) if rate else _USUAL_STEP_NS
-
-    def _due(self, picture: _Picture) -> bool:
-        if picture.t_ns is None:
-            return True
-        now_ns = time.monotonic_ns()
-        if self._clock_zero_ns is None or now_ns - (self._clock_zero_ns + picture.t_ns) > _LATE_NS:
-            self._clock_zero_ns = now_ns - picture.t_ns
-        early_s = (self._clock_zero_ns + picture.t_ns - now_ns) / 1e9
-        time.sleep(min(max(early_s, 0.0), _NAP_S))
-        return early_s <= _NAP_S
 
     def _is_backlog(self, picture: _Picture) -> bool:
         """Return whether `picture` was waiting already: the last few came in less than half the time their stamps say."""

@@ -19,9 +19,9 @@ from pydantic import Field, field_validator
 from capture import virtual_world as worlds
 from capture.driver import DriverOptions, SourceError
 from capture.frame import Frame, Modality, SourceInfo
+from capture.pacing import nap_until
 from capture.virtual_sensor import Exposure, Sensor, Timing, faults
 
-_NAP_S = 0.25
 _MS = 1_000_000
 DEPTH_SCALE_M, HEAT_SCALE_K = 0.001, 0.01
 KINDS: dict[str, Modality] = {"color": "color", "depth": "depth", "thermal": "thermal"}
@@ -113,9 +113,7 @@ class VirtualDriver:
             raise SourceError("source-lost", f"virtual {self._modality} sensor {self.name!r} was unplugged, as its faults say")
         if self._next is None:
             self._next = next(self._exposures)
-        early_s = (self._next.arrival_ns - time.monotonic_ns()) / 1e9
-        time.sleep(min(max(early_s, 0.0), _NAP_S))
-        if early_s > _NAP_S:
+        if not nap_until(self._next.arrival_ns):
             return []
         exposure, self._next = self._next, None
         self._seq += 1
