@@ -20,6 +20,7 @@ from engines.folder import Folder, open_folder
 from engines.manifest import Expression, Manifest
 from engines.open import names, open_engine
 from engines.proof import Reduced
+from engines.results import Run, results
 from engines.samples import Rows, windows
 from engines.terms import Part
 from engines.wiring import run_parts
@@ -214,11 +215,11 @@ def _measured(
 ) -> _Found:
     full = sessions({part: folder.graph_bytes(part) for part in graphs})
     step(f"{wish.precision}: comparing with fp32")
-    wanted = agreement.results(full, manifest, rows)
+    wanted = results(full, manifest, rows)
     tried = sessions(graphs)
     if wish.precision == "fp16":
         tried = {part: rounding(data) if data != folder.graph_bytes(part) else tried[part] for part, data in graphs.items()}
-    found = [agreement.compare(agreement.results(tried, manifest, rows), wanted, manifest)]
+    found = [agreement.compare(results(tried, manifest, rows), wanted, manifest)]
     runtime, speed = None, None
     with ExitStack() as stack:
         try:
@@ -228,14 +229,14 @@ def _measured(
         else:
             step(f"{wish.precision}: {wish.target} beside fp32")
             reduced, plain = ({part: engine.run for part, engine in opened.items()} for opened in engines)
-            found.append(agreement.compare(agreement.results(reduced, manifest, rows), wanted, manifest))
+            found.append(agreement.compare(results(reduced, manifest, rows), wanted, manifest))
             speed = agreement.speed(reduced, plain, manifest, rows, clock)
             runtime = " ".join({f"{engine.info.backend} {engine.info.version}" for engine in engines[0].values()})
     errors = {name: max(one.errors[name] for one in found) for name in wanted}
     return _Found(Agreement(found[0].windows, min(one.share for one in found), errors), runtime, speed)
 
 
-def rounding(data: bytes) -> agreement.Run:
+def rounding(data: bytes) -> Run:
     """Open a half graph so that it rounds as half does."""
 
     session = rounded.open_rounding(onnx_graph.parsed(data))

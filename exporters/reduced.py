@@ -13,11 +13,11 @@ import onnx
 
 from engines.folder import Folder
 from engines.manifest import Expression, Tensor
+from engines.results import Run, Runs, between
 from engines.samples import Rows
 from engines.terms import Part
 from engines.wiring import run_parts
-from exporters import agreement, half, onnx_graph, quantize, ranges
-from exporters.agreement import Run, Runs
+from exporters import half, onnx_graph, quantize, ranges
 from exporters.invariance import open_session, run
 from exporters.probes import probe
 from exporters.settled import settled
@@ -57,7 +57,7 @@ def _given(part: Part, full: Runs, manifest: Expression, rows: Rows) -> Rows:
     if part == "full":
         return rows
     if part == "window":
-        return agreement.between(full, manifest, rows)
+        return between(full, manifest, rows)
     # Of each window one frame, each time another.
     return {name: values[range(len(values)), [k % values.shape[1] for k in range(len(values))]] for name, values in rows.items()}
 

@@ -6,7 +6,7 @@ turns, and the comparison of outputs. Does not own the engines or what is run on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from statistics import median, quantiles
@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from engines import wiring
 from engines.choice import open_model
-from engines.engine import Arrays, Engine, EngineError, EngineOptions
+from engines.engine import Engine, EngineError, EngineOptions
 from engines.folder import Folder
 from engines.manifest import Expression
+from engines.results import Runs, between, one_result, results
 from engines.samples import Rows
 from engines.terms import Part
 
@@ -109,19 +110,9 @@ def bench(
     return [_measured(variants, index, infos, seconds, differences, failed) for index in range(len(variants))]
 
 
-def outputs_of(engines: dict[Part, Engine], manifest: Expression, rows: Rows, start: int, count: int) -> Arrays:
-    """Run `count` windows whole from row `start`: every frame, then what follows."""
-    taken = {name: values[start : start + count] for name, values in rows.items()}
-    if "full" in engines:
-        return engines["full"].run(taken)
-    length = manifest.window.frames
-    flat = {name: values.reshape(-1, *values.shape[2:]) for name, values in taken.items()}
-    # One window's frames at a time: no more rows at once than a session would give.
-    made = [engines["frame"].run({name: values[k : k + length] for name, values in flat.items()}) for k in range(0, count * length, length)]
-    if "window" not in engines:
-        return {name: np.stack([one[name][-1] for one in made]) for name in made[0]}
-    wanted = [tensor.name for tensor in manifest.graphs["window"].inputs]
-    return engines["window"].run({name: np.stack([one[name] for one in made]) for name in wanted})
+def runs_of(engines: Mapping[Part, Engine]) -> Runs:
+    """Return how a model's graphs are run."""
+    return {part: engine.run for part, engine in engines.items()}
 
 
 def _work(variant: Variant, engines: dict[Part, Engine]) -> Callable[[], object]:
@@ -129,23 +120,8 @@ def _work(variant: Variant, engines: dict[Part, Engine]) -> Callable[[], object]
     batch, manifest = variant.batch, variant.manifest
     count = len(next(iter(variant.rows.values())))
     picked = {name: values[np.arange(batch) % count] for name, values in variant.rows.items()}
-    if "full" in engines:
-        return lambda: engines["full"].run(picked)
-    # A session runs a frame as it comes: `batch` sessions give as many rows a time, `hop` times a result.
-    frames = {name: np.ascontiguousarray(values[:, 0]) for name, values in picked.items()}
-    kept = engines["frame"].run(frames)
-    window = None
-    if "window" in engines:
-        length = manifest.window.frames
-        window = {t.name: np.repeat(kept[t.name][:, None], length, axis=1) for t in manifest.graphs["window"].inputs}
-
-    def work() -> None:
-        for _ in range(manifest.window.hop):
-            engines["frame"].run(frames)
-        if window is not None:
-            engines["window"].run(window)
-
-    return work
+    runs = runs_of(engines)
+    return one_result(runs, manifest, picked, between(runs, manifest, picked) if "window" in runs else {})
 
 
 def _in_turn(
@@ -185,14 +161,13 @@ def _compared(
         if not variant.real or index in failed:
             continue
         watch(f"comparing {_title(variant)}")
-        count = len(next(iter(variant.rows.values())))
         try:
-            parts = [outputs_of(engines, variant.manifest, variant.rows, k, 1) for k in range(count)]
+            said = results(runs_of(engines), variant.manifest, variant.rows)
         except EngineError as error:
             failed[index] = str(error)
             continue
         roles = {role: name for role, name in variant.manifest.outputs.items() if role in ("probabilities", "valence", "arousal")}
-        known[index] = {role: np.concatenate([part[name] for part in parts]) for role, name in roles.items()}
+        known[index] = {role: said[name] for role, name in roles.items()}
     for index, given in known.items():
         first = _reference(variants, known, index)
         if first != index:

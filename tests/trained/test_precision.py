@@ -12,9 +12,10 @@ import pytest
 
 from engines.folder import open_folder
 from engines.manifest import Expression, Part, Weights
+from engines.results import results
+from engines.samples import Rows
 from engines.wiring import run_parts
-from exporters import agreement, checkpoint, precision, reduced
-from exporters.agreement import Rows
+from exporters import checkpoint, precision, reduced
 from exporters.export import write as write_folder
 from exporters.reduced import Precision
 from tests.exporters.command_line import Export, export
@@ -69,7 +70,7 @@ def answers(path: Path, rows: Rows, half: bool) -> np.ndarray:
     assert isinstance(manifest, Expression)
     graphs: dict[Part, bytes] = {part: folder.graph_bytes(part) for part in run_parts(manifest.graphs)}
     runs = {part: precision.rounding(data) for part, data in graphs.items()} if half else reduced.sessions(graphs)
-    return classes(agreement.results(runs, manifest, rows))
+    return classes(results(runs, manifest, rows))
 
 
 def test_from_checkpoint_and_samples_in_one_command(export: Export, tmp_path: Path) -> None:
