@@ -35,3 +35,10 @@ def _state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state-home")))
         yield
+
+
+@pytest.fixture
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hide this user's own settings from a command."""
+    for name in [name for name in os.environ if name.upper().startswith("MIEN_")]:
+        monkeypatch.delenv(name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import shutil
 from pathlib import Path
 from statistics import median
@@ -25,14 +24,10 @@ from service.bench.variants import WARM_UPS, Variant, bench
 from service.bench.windows import noise
 from service.cli import app
 
+pytestmark = pytest.mark.usefixtures("no_variables")
+
 ROOT = Path(__file__).resolve().parents[2]
 FER = ROOT / "engines/models/fer-small"
-
-
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("MIEN_")]:
-        monkeypatch.delenv(name)
 
 
 def mien(*arguments: object) -> Result:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from importlib.resources import files
 from pathlib import Path
@@ -18,11 +17,7 @@ from engines.folder import open_folder
 from exporters import __main__ as exporting
 from service.cli import app
 
-
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("MIEN_")]:
-        monkeypatch.delenv(name)
+pytestmark = pytest.mark.usefixtures("no_variables")
 
 
 def mien(*arguments: object) -> Result:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,14 +12,10 @@ from typer.testing import CliRunner, Result
 from service.cli import app
 from service.config import load
 
+pytestmark = pytest.mark.usefixtures("no_variables")
+
 ROOT = Path(__file__).resolve().parents[2]
 COMMANDS = ("analyze", "windows", "models", "config", "serve")
-
-
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("MIEN_")]:
-        monkeypatch.delenv(name)
 
 
 def mien(*arguments: object) -> Result:

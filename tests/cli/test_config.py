@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,9 @@ from hypothesis import strategies as st
 from service.config import Config, ConfigError, keys, load, variable
 from service.config_text import hidden, markdown, toml
 
+pytestmark = pytest.mark.usefixtures("no_variables")
+
 DOCS = Path(__file__).parents[2] / "docs" / "configuration.md"
-
-
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("MIEN_")]:
-        monkeypatch.delenv(name)
 
 
 def _file(folder: Path, text: str) -> Path:

@@ -15,13 +15,9 @@ from typer.testing import CliRunner, Result
 from engines.open import names
 from service.cli import app
 
+pytestmark = pytest.mark.usefixtures("no_variables")
+
 ROOT = Path(__file__).resolve().parents[2]
-
-
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("MIEN_")]:
-        monkeypatch.delenv(name)
 
 
 def doctor(*arguments: object) -> Result:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import sys
 from importlib.resources import files
@@ -20,13 +19,9 @@ from exporters import __main__ as exporting
 from service.cli import app
 from service.evaluation import scores
 
+pytestmark = pytest.mark.usefixtures("no_variables")
+
 CLIPS = ("single_face.mp4", "single_face.jpg", "face_noface.mov", "no_face.mp4")
-
-
-@pytest.fixture(autouse=True)
-def _no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.upper().startswith("MIEN_")]:
-        monkeypatch.delenv(name)
 
 
 def mien(*arguments: object) -> Result:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from websockets.sync.client import connect
 from tests.api.tiny import picture
 from tests.clips import made
 from tests.clips.at_work import serving
+from tests.small_disk import small_disk
 
 MIB = 1 << 20
 WITHIN_S, SLACK = 2.0, 5
@@ -23,15 +22,8 @@ WITHIN_S, SLACK = 2.0, 5
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 12 MiB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(path)], capture_output=True, text=True, check=False)
-    if mount.returncode != 0:
-        pytest.skip(f"a tmpfs cannot be mounted here (uid {os.getuid()}): {mount.stderr.strip()}")
-    try:
+    with small_disk(tmp_path / "disk", 12) as path:
         yield path
-    finally:
-        subprocess.run(["umount", str(path)], check=True)
 
 
 def _fill(path: Path) -> None:

@@ -38,6 +38,7 @@ from service.session import Session
 from service.settings import SessionOptions
 from tests.api.tiny import Brightness, Shelf
 from tests.session.world import bundle, face, model, pipeline
+from tests.small_disk import small_disk
 
 EPOCH = Epoch(1_700_000_000_000_000_000, 5_000_000_000)
 CONSENT = Consent(None, "2026-01-01T00:00:00Z", "generated pictures")
@@ -316,12 +317,7 @@ def test_nobody_is_recorded_without_a_receipt(flags: tuple[str, ...], tmp_path: 
 
 
 def test_row_15_a_full_disk_is_said_once_and_ends_the_command(tmp_path: Path) -> None:
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True, text=True, check=False)
-    if mount.returncode != 0:
-        pytest.skip(f"a tmpfs cannot be mounted here: {mount.stderr.strip()}")
-    try:
+    with small_disk(tmp_path / "disk", 1) as disk:
         result = mien(
             "record", "synthetic:?width=160&height=120&fps=60", "-o", disk / "a.mcap", "--no-consent", "generated", "--duration", "60"
         )
@@ -329,8 +325,6 @@ def test_row_15_a_full_disk_is_said_once_and_ends_the_command(tmp_path: Path) ->
         again = mien("replay", disk / "a.mcap", "--check")
         assert (again.exit_code, "equal to those recorded" in again.stderr) == (0, True), again.stderr
         assert len(again.stdout.splitlines()) >= 10
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 def test_a_camera_that_does_not_open_leaves_no_file(tmp_path: Path) -> None:

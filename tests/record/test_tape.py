@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -26,6 +25,7 @@ from capture.recorded import Consent, Epoch, RecordingError
 from capture.recorder import Recorder
 from capture.tape import Note, Tape
 from tests.api.tiny import picture
+from tests.small_disk import small_disk
 
 EPOCH = Epoch(1_700_000_000_000_000_000, 5_000_000_000)
 CONSENT = Consent("Ada", "2026-01-01T00:00:00Z", "a test")
@@ -210,15 +210,8 @@ def test_nothing_is_written_over_and_a_number_that_does_not_grow_is_an_error(tmp
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MiB."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    mount = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", str(path)], capture_output=True, text=True, check=False)
-    if mount.returncode != 0:
-        pytest.skip(f"a tmpfs cannot be mounted here (uid {os.getuid()}): {mount.stderr.strip()}")
-    try:
+    with small_disk(tmp_path / "disk", 4) as path:
         yield path
-    finally:
-        subprocess.run(["umount", str(path)], check=True)
 
 
 def test_row_15_a_full_disk_ends_a_recording_with_an_error_and_a_file_that_reads(disk: Path) -> None:
