@@ -48,6 +48,8 @@ class Ensemble:
         self._limits = (tolerance_ns, deadline_ns)
         self._tell, self._heard = tell, heard
         self._rig: Rig | None = None
+        # Reports are asked for in other threads, where half an input must not be seen: its frame counted and its fate not.
+        self._matching = threading.Lock()
         self._open = False
         self._stopped = threading.Event()
         self._wake = threading.Event()
@@ -101,7 +103,8 @@ class Ensemble:
     @property
     def reports(self) -> dict[str, SourceReport]:
         """Return how each source has been; empty before the start."""
-        return {} if self._rig is None else self._rig.reports
+        with self._matching:
+            return {} if self._rig is None else self._rig.reports
 
     def _putter(self, device: Device) -> Callable[[list[Frame]], None]:
         def put(frames: list[Frame]) -> None:
@@ -140,7 +143,9 @@ class Ensemble:
                     self._advance(given)
                 self._advance(Tick(time.monotonic_ns()))
             assert self._rig is not None
-            for bundle in self._rig.flush():
+            with self._matching:
+                rest = self._rig.flush()
+            for bundle in rest:
                 self._tell(bundle)
         except Exception as error:
             self.error = error
@@ -149,5 +154,7 @@ class Ensemble:
     def _advance(self, given: Given) -> None:
         assert self._rig is not None
         self._heard(given)
-        for told in self._rig.advance(given):
+        with self._matching:
+            said = self._rig.advance(given)
+        for told in said:
             self._tell(told)

@@ -87,7 +87,7 @@ def _later(chain: PostProcessing, pairs: Sequence[Pair], steps: Collection[str],
     reached = _ccc(chain, pairs)
     for step in STEPS[1:]:
         best = chain
-        for candidate in _candidates(step, chain, pairs, longest) if step in steps else ():
+        for candidate in _candidates(step, chain, pairs, steps, longest) if step in steps else ():
             found = _ccc(candidate, pairs)
             if found > reached:
                 best, reached = candidate, found
@@ -95,17 +95,21 @@ def _later(chain: PostProcessing, pairs: Sequence[Pair], steps: Collection[str],
     return chain, reached
 
 
-def _candidates(step: str, chain: PostProcessing, pairs: Sequence[Pair], longest: float) -> list[PostProcessing]:
+def _candidates(step: str, chain: PostProcessing, pairs: Sequence[Pair], steps: Collection[str], longest: float) -> list[PostProcessing]:
     if step == "shift":
         return [chain.model_copy(update={"shift_s": by}) for by in SHIFTS_S if by <= longest]
     truth = np.concatenate([pair.truth for pair in pairs])
-    said = np.concatenate([pair.predicted for pair in pairs]) + chain.bias
+    said = np.concatenate([pair.predicted for pair in pairs])
+    centred = float(truth.mean() - said.mean())
     if step == "centre":
-        return [chain.model_copy(update={"bias": float(truth.mean() - said.mean())})]
+        return [chain.model_copy(update={"bias": centred})]
     # A prediction that never moves cannot be spread, and one spread to a truth that never moves would be one.
     if said.min() == said.max() or truth.min() == truth.max():
         return []
-    return [chain.model_copy(update={"centre": float(said.mean()), "gain": float(truth.std() / said.std())})]
+    # Centring alone may lower the CCC of a prediction so large that the range cuts its top off; with its size put right it does not.
+    biases = {chain.bias, centred if "centre" in steps else chain.bias}
+    gain = float(truth.std() / said.std())
+    return [chain.model_copy(update={"bias": bias, "centre": float(said.mean()) + bias, "gain": gain}) for bias in sorted(biases)]
 
 
 def _ccc(chain: PostProcessing, pairs: Sequence[Pair]) -> float:

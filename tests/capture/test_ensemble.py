@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 
@@ -110,6 +111,24 @@ def test_the_log_of_inputs_is_the_run() -> None:
     assert [shown(one) for one in repeated] == [shown(one) for one in told]
     assert {type(given) for given in heard} == {Frame, SourceState, Tick}
     assert [one.state for one in told if isinstance(one, SourceState) and one.source == "d"] == ["timebase-reset"]
+
+
+def test_a_report_is_never_of_half_an_input() -> None:
+    both = Device(Scripted("both", ("color", "depth")), {"color": RigSource("c", "color"), "depth": RigSource("d", "depth")})
+    rig = ensemble([both], [], [])
+    rig.start()
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        until, asked = time.monotonic() + 1.0, 0
+        while time.monotonic() < until:
+            for report in rig.reports.values():
+                assert sum(report.fates.values()) == report.frames
+            asked += 1
+    finally:
+        sys.setswitchinterval(usual)
+        rig.stop()
+    assert asked > 100
 
 
 def shown(told: Told) -> object:

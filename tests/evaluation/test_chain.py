@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.ndimage
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from engines.finishing import PostProcessing
@@ -46,6 +46,7 @@ def test_a_shift_says_it_later() -> None:
 
 
 @given(st.floats(0.2, 3), st.floats(-0.5, 0.5), st.integers(0, 50))
+@example(3.0, 0.0, 37)  # too large a prediction, cut off at the top: centring helps only together with scaling
 @settings(max_examples=25)
 def test_centring_and_scaling_undo_gain_and_offset(gain: float, offset: float, seed: int) -> None:
     t_s, truth = wave(seed=seed)
