@@ -38,8 +38,9 @@ ESTABLISHED = 16
 """Frames after which a frame that comes much later than the line is taken for a late one, not for a sign of drift."""
 FIRST_GUESS_NS = 30_000_000
 RECENT = 16
-RANK = 6
-"""How far this one of the least delayed points (0: the least) lies over the line is part of the uncertainty: heavy tails are far apart."""
+RANK, SHARE = 6, 4
+"""How far the last of the least delayed points, a quarter of all and this many at least, lies over the line is part of the uncertainty: a
+jitter that hardly ever comes near its least has its points far apart."""
 
 Verdict = Literal["ok", "late", "jump"]
 
@@ -162,7 +163,7 @@ class DeviceClock:
         here = float(weights @ ends)
         slope = float(weights @ slopes)
         over = np.sort(y - slope * x)
-        known = float(over[min(RANK, len(over) - 1)] - over[0])
+        known = float(over[min(max(RANK, len(over) // SHARE), len(over) - 1)] - over[0])
         self._slope, self._height = slope / 1e9, here - slope * end
         if len(over) > RANK:
             self._spread_ns = float(over[len(over) // 2] - over[0])

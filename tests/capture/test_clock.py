@@ -78,6 +78,22 @@ def test_heavy_tails_widen_the_uncertainty() -> None:
     assert told["tail"] > told["even"] > 0
 
 
+@pytest.mark.parametrize(("jitter", "share"), [("even", 0.98), ("tail", 0.85)])
+@pytest.mark.parametrize("fps", [9.0, 30.0])
+def test_its_own_uncertainty_covers_its_errors(fps: float, jitter: str, share: float) -> None:
+    covered = []
+    for seed in range(8):
+        clock = DeviceClock()
+        true, device, arrival = stamps(fps, 40, offset_ms=300, drift_ppm=150 - 40 * seed, seed=seed, jitter=jitter)
+        for t, d, a in zip(true.tolist(), device.tolist(), arrival.tolist(), strict=True):
+            clock.observe(d, a)
+            fix = clock.fix
+            assert fix is not None
+            if t - true[0] >= 10e9:
+                covered.append(abs(fix.host_ns(d) - t - LEAST_MS * MS) <= fix.uncertainty_ns)
+    assert np.mean(covered) >= share
+
+
 @given(st.integers(-5_000, 5_000).filter(lambda ms: abs(ms) >= 120), st.sampled_from([9.0, 30.0]), st.integers(0, 50))
 def test_a_jump_is_seen_at_its_first_frame_and_mapped_anew(jump_ms: int, fps: float, seed: int) -> None:
     clock = DeviceClock()
