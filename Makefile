@@ -95,7 +95,7 @@ $(VENV)/.ran-$(RUNTIME): pyproject.toml | $(PY)
 	$(call install,$(RUNTIME))
 
 $(VENV)/.developed-$(RUNTIME): pyproject.toml | $(PY)
-	$(call install,$(RUNTIME)$(comma)export$(comma)openvino$(comma)record$(comma)triton$(comma)dev)
+	$(call install,$(RUNTIME)$(comma)export$(comma)mediapipe$(comma)openvino$(comma)record$(comma)triton$(comma)dev)
 	@touch $(VENV)/.ran-$(RUNTIME)
 
 comma := ,
