@@ -14,11 +14,10 @@ Source: Lee et al. 2020, Eq. 4 and Table I; its conv4 "256/256" is a misprint fo
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from exporters.layers import column, dense, frames_over_time, unfolded
+from exporters.layers import column, dense, folded, halved_over_time, over_time, unfolded
 
 FEATURES = 32
 WIDTHS = (32, 64, 128, 256)
@@ -72,17 +71,23 @@ class EmotionNet(nn.Module):
 
     def features(self, pictures: Tensor) -> Tensor:
         """Pictures (…, C, S, S) → X′ (…, 32, side, side)."""
-        return self._activated(self.x_prime, pictures, 1)
+        if self.flat:
+            return self._activated(self.x_prime, pictures, 1, 1)
+        length = pictures.shape[1]
+        return unfolded(self._activated(self.x_prime, folded(pictures), length, 1), length)
 
     def convolved(self, scaled: Tensor) -> tuple[Tensor, ...]:
         """X″ × pixels (…, 32, side, side) → what each of the four levels gives, the last (N, T′, 256, side/16, side/16) or without T′."""
         said: list[Tensor] = []
-        maps = scaled if self.unit == 1.0 else scaled * self.unit
+        length = 1 if self.flat else scaled.shape[1]
+        maps = scaled if self.flat else folded(scaled)
+        if self.unit != 1.0:
+            maps = maps * self.unit
         for number, pool in enumerate(self.pools, 1):
-            maps = self._activated(self.level(number), maps, 2)
+            maps = self._activated(self.level(number), maps, length, 2)
             if pool == 2 and not self.flat:
-                maps = torch.maximum(maps[:, 0::2], maps[:, 1::2])
-            said.append(maps)
+                maps, length = halved_over_time(maps), length // 2
+            said.append(maps if self.flat else unfolded(maps, length))
         return tuple(said)
 
     def connected(self, maps: Tensor) -> tuple[Tensor, Tensor]:
@@ -101,13 +106,7 @@ class EmotionNet(nn.Module):
         self.level(1).weight.data /= self.unit
         self.fc2.weight.data *= 0.5
 
-    def _activated(self, layer: nn.Conv2d | nn.Conv3d, maps: Tensor, pool: int) -> Tensor:
-        """Convolution, ReLU, max pool over `pool` × `pool` pixels."""
-        if isinstance(layer, nn.Conv2d):
-            return _pooled(functional.relu(layer(maps)), pool)
-        frames = _pooled(functional.relu(frames_over_time(layer, maps)), pool)
-        return unfolded(frames, maps.shape[1])
-
-
-def _pooled(frames: Tensor, pool: int) -> Tensor:
-    return frames if pool == 1 else functional.max_pool2d(frames, pool)
+    def _activated(self, layer: nn.Conv2d | nn.Conv3d, frames: Tensor, length: int, pool: int) -> Tensor:
+        """Convolution, over time in clips of `length` frames where it is a 3D one, ReLU, max pool over `pool` × `pool` pixels."""
+        maps = functional.relu(layer(frames) if isinstance(layer, nn.Conv2d) else over_time(layer, frames, length))
+        return maps if pool == 1 else functional.max_pool2d(maps, pool)

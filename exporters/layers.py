@@ -40,27 +40,33 @@ def unfolded(frames: Tensor, length: int) -> Tensor:
     return frames.reshape(-1, length, *frames.shape[1:])
 
 
-def over_time(layer: nn.Conv3d, clips: Tensor) -> Tensor:
-    """Apply a 3D convolution to (N, T, C, H, W), as a 2D one over each frame with its neighbours' channels beside its own.
+def over_time(layer: nn.Conv3d, frames: Tensor, length: int) -> Tensor:
+    """Apply a 3D convolution to clips of `length` frames that lie side by side, (N·T, C, H, W), as a 2D one over each frame with its
+    neighbours' channels beside its own.
 
     The same sums: time is padded with zero frames to its old length, its stride is 1. On ONNX Runtime's processor kernels a 2D convolution
-    does a third more per second than a 3D one (those of `facial_3dcnn_convlstm`, one thread: 52 against 38 GMAC/s).
+    does a third more per second than a 3D one (those of `facial_3dcnn_convlstm`, one thread: 52 against 38 GMAC/s). The clips stay side
+    by side from layer to layer: a reshape to (N, T, …) in between makes OpenVINO reorder all its numbers, a tenth of a network's time.
     """
-    return unfolded(frames_over_time(layer, clips), clips.shape[1])
-
-
-def frames_over_time(layer: nn.Conv3d, clips: Tensor) -> Tensor:
-    """Do as `over_time`, and leave the frames side by side, (N·T, …).
-
-    For an activation or a pool that follows: with a reshape in between ONNX Runtime does not work them as one.
-    """
-    depth, length = layer.kernel_size[0], clips.shape[1]
-    around = functional.pad(clips, (0, 0, 0, 0, 0, 0, depth // 2, depth // 2))
-    beside = torch.cat([around[:, k : k + length] for k in range(depth)], 2)
+    depth, height, width = layer.kernel_size
+    beside = torch.cat([neighbours(frames, length, k - depth // 2) for k in range(depth)], 1)
     weight = layer.weight.transpose(1, 2).flatten(1, 2)
-    _, height, width = layer.kernel_size
-    strides = layer.stride[1], layer.stride[2]
-    return functional.conv2d(folded(beside), weight, layer.bias, strides, (height // 2, width // 2))
+    return functional.conv2d(beside, weight, layer.bias, layer.stride[1:], (height // 2, width // 2))
+
+
+def neighbours(frames: Tensor, length: int, by: int) -> Tensor:
+    """(N·T, C, H, W) → for each frame the one `by` later in its clip of `length`, a zero frame where the clip has none."""
+    if by == 0:
+        return frames
+    times = torch.arange(length, device=frames.device) + by
+    inside = ((times >= 0) & (times < length)).expand(frames.shape[0] // length, length).reshape(-1, 1, 1, 1)
+    # Chosen and not multiplied by 0 or 1: another clip's infinity must not come in.
+    return torch.where(inside, torch.cat([frames[by:], frames[:by]]), torch.zeros((), dtype=frames.dtype, device=frames.device))
+
+
+def halved_over_time(frames: Tensor) -> Tensor:
+    """Max pool (N·T, …) by 2 over time; T is even."""
+    return torch.maximum(frames[0::2], frames[1::2])
 
 
 def mean_over_time(values: Tensor) -> Tensor:

@@ -131,11 +131,11 @@ class Facial(nn.Module):
     def decided(self, gray: Tensor, branch: Tensor | None) -> tuple[Tensor, ...]:
         """Gray (N, T, 1, H, W) and the branch's gates (N, T, …) → probabilities, then c1, c2, c3 (time first), hidden[, branch_hidden]."""
         length = gray.shape[1]
-        c1 = functional.relu(over_time(self.c1, gray))
-        c2 = functional.relu(over_time(self.c2, unfolded(functional.max_pool2d(folded(c1), 2), length)))
-        c3 = functional.relu(over_time(self.c3, c2))
-        hidden = self.cell(unfolded(functional.max_pool2d(folded(c3), 2), length))[:, -1]
-        taps = [c1, c2, c3, hidden]
+        c1 = functional.relu(over_time(self.c1, folded(gray), length))
+        c2 = functional.relu(over_time(self.c2, functional.max_pool2d(c1, 2), length))
+        c3 = functional.relu(over_time(self.c3, c2, length))
+        hidden = self.cell(unfolded(functional.max_pool2d(c3, 2), length))[:, -1]
+        taps = [*(unfolded(maps, length) for maps in (c1, c2, c3)), hidden]
         state = hidden
         if branch is not None:
             taps.append(self.branch_cell.run(branch)[:, -1])

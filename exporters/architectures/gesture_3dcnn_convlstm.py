@@ -30,7 +30,7 @@ from exporters import body
 from exporters.architecture import Blueprint, Exported, View
 from exporters.body import BodyOptions, Width
 from exporters.cells import ConvLstm
-from exporters.layers import Standardised, column, dense, folded, over_time, unfolded
+from exporters.layers import Standardised, column, dense, folded, halved_over_time, over_time, unfolded
 
 TAPS = ("convolved", "hidden1", "hidden2")
 
@@ -66,10 +66,12 @@ class Gesture(nn.Module):
 
     def logits(self, frames: Tensor) -> tuple[Tensor, ...]:
         """uint8 (N, T, 3, H, W) → logits (N, labels), then the TAPS, time before channels."""
-        maps = halved(functional.relu(over_time(self.c1, self.colour(frames))))
-        maps = halved(functional.relu(over_time(self.c2, maps)), time=True)
-        maps = functional.relu(over_time(self.c3a, maps))
-        convolved = halved(functional.relu(over_time(self.c3b, maps)), time=True)
+        length = frames.shape[1]
+        maps = functional.max_pool2d(functional.relu(over_time(self.c1, folded(self.colour(frames)), length)), 2)
+        maps = halved_over_time(functional.max_pool2d(functional.relu(over_time(self.c2, maps, length)), 2))
+        maps = functional.relu(over_time(self.c3a, maps, length // 2))
+        maps = halved_over_time(functional.max_pool2d(functional.relu(over_time(self.c3b, maps, length // 2)), 2))
+        convolved = unfolded(maps, length // 4)
         hidden1 = self.lstm1(convolved)
         hidden2 = self.lstm2(hidden1)
         pooled = functional.max_pool2d(hidden2[:, -1], 2)
@@ -88,13 +90,6 @@ class Gesture(nn.Module):
     def window(self, frames: Tensor) -> tuple[Tensor, ...]:
         """The same as `full`: frames come as they were cut."""
         return self.full(frames)
-
-
-def halved(clips: Tensor, time: bool = False) -> Tensor:
-    """Max pool (N, T, C, H, W) by 2 over space, and over time where asked for."""
-    length = clips.shape[1]
-    pooled = unfolded(functional.max_pool2d(folded(clips), 2), length)
-    return pooled[:, 0 : length - 1 : 2].maximum(pooled[:, 1:length:2]) if time else pooled
 
 
 def parts(network: nn.Module, options: BodyOptions, taps: tuple[str, ...]) -> dict[Part, Exported]:

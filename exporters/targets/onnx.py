@@ -87,6 +87,7 @@ def export(part: Exported) -> onnx.ModelProto:
     simplified(program)
     model = program.model_proto
     del model.graph.output[len(part.outputs) :]
+    _measure_after_cast(model.graph)
     return finished(_cleaned(model, inputs, part.outputs))
 
 
@@ -120,6 +121,22 @@ def _axes(part: Exported, batch: object) -> tuple[object, ...]:
     each = tuple({0: batch} for _ in part.inputs)
     # A View takes its inputs as one `*inputs`.
     return (each,) if isinstance(part.module, View) else each
+
+
+def _measure_after_cast(graph: onnx.GraphProto) -> None:
+    """Take the length of the batch from a picture's numbers and not from its bytes: TensorRT lets nothing else at bytes than their cast."""
+    raw = {value.name for value in graph.input if value.type.tensor_type.elem_type == onnx.TensorProto.UINT8}
+    casts = {node.input[0]: node for node in reversed(graph.node) if node.op_type == "Cast" and node.input[0] in raw}
+    measured = [node for node in graph.node if node.op_type == "Shape" and node.input[0] in casts]
+    for node in measured:
+        node.input[0] = casts[node.input[0]].output[0]
+    if measured:
+        # These casts wait for no node, so they may come first, before whoever asks for a shape.
+        first = list(casts.values())
+        nodes = first + [node for node in graph.node if not any(node is cast for cast in first)]
+        nodes = [copy.deepcopy(node) for node in nodes]
+        del graph.node[:]
+        graph.node.extend(nodes)
 
 
 def _cleaned(model: onnx.ModelProto, inputs: Sequence[str], outputs: Sequence[str]) -> onnx.ModelProto:

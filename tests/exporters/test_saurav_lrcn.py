@@ -10,7 +10,7 @@ from torch.nn import functional
 from exporters import architecture, checkpoint, comparison, export, shipped
 from exporters.architecture import Blueprint, OptionRefused
 from exporters.invariance import open_session, run
-from exporters.layers import LUMA, over_time
+from exporters.layers import LUMA, folded, over_time, unfolded
 from exporters.probes import probe
 
 FACIAL, LRCN = "facial-3dcnn-convlstm", "lrcn"
@@ -203,4 +203,7 @@ def test_a_convolution_over_time_is_the_3d_one(kernel: tuple[int, int, int]) -> 
     torch.manual_seed(0)
     layer = torch.nn.Conv3d(3, 4, kernel, padding=tuple(k // 2 for k in kernel)).double()  # type: ignore[arg-type]
     clips = torch.randn(2, 6, 3, 7, 5, dtype=torch.float64)
-    assert torch.allclose(over_time(layer, clips), layer(clips.transpose(1, 2)).transpose(1, 2), rtol=0, atol=1e-12)
+    expected = layer(clips.transpose(1, 2)).transpose(1, 2)
+    assert torch.allclose(unfolded(over_time(layer, folded(clips), 6), 6), expected, rtol=0, atol=1e-12)
+    clips[1] = torch.inf
+    assert torch.equal(over_time(layer, folded(clips), 6)[:6], over_time(layer, clips[0], 6)), "nothing of one clip comes into another"
