@@ -1,7 +1,8 @@
 """All networks at their default sizes on onnx and OpenVINO, in turn: the table and plot of docs/runtimes.md.
 
 `python -m benchmarks.runtimes [NAME…] [--write]` exports what `.cache/networks` lacks (minutes), then runs what `mien bench` runs, network
-by network. Budget, where the CPU computes bfloat16 (AMX or AVX512-BF16): at least twice as quick as onnx in float32 on the networks with 3D convolutions.
+by network. Budget, where the CPU computes bfloat16 (AMX or AVX512-BF16): at least twice as quick as onnx in float32 on the networks with
+3D convolutions.
 """
 
 from __future__ import annotations
