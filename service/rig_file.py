@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pydantic_settings import TomlConfigSettingsSource
 from typing_extensions import Self
 
-from capture.driver import create
+from capture.driver import SourceError, create
 from capture.ensemble import Device
 from capture.frame import Modality
 from capture.rig import RigSource
@@ -23,12 +23,17 @@ from service.config_text import hidden
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _MS = 1_000_000
+_CLIPS = ("video", "recording")
+"""Drivers whose address is a path."""
+_FILES = {"virtual": "clip|faces", "remote": "token_file|ca"}
+"""Options that are paths, by driver."""
+_ESCAPES = str.maketrans({sign: f"%{ord(sign):02X}" for sign in "%?&+#"})
 
 
 class Table(BaseModel):
-    """Frozen; unknown keys are errors."""
+    """Frozen; unknown keys are errors, and so are values of another type: TOML has types."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, protected_namespaces=())
 
 
 class SourceTable(Table):
@@ -130,7 +135,11 @@ class RigFile(Table):
             assert uri is not None
             members = {n: self.sources[n] for n in by_color if n == name or self.sources[n].of == name}
             streams: dict[Modality, RigSource] = {source.modality: self._source(n, source) for n, source in members.items()}
-            made.append(Device(create(uri, name), streams, self.sources[name].serial))
+            try:
+                driver = create(uri, name)
+            except SourceError as error:
+                raise SourceError(error.code, f"source {name}: {error}") from None
+            made.append(Device(driver, streams, self.sources[name].serial))
         return made
 
     def rig_sources(self) -> list[RigSource]:
@@ -152,9 +161,11 @@ def load_rig(path: Path) -> RigFile:
     Raises:
         ConfigError: it cannot be read, is no TOML, or breaks a rule; one line.
     """
+    if path.is_dir():
+        raise ConfigError(f"rig file {path} is a folder; give the file in it")
+    if not path.exists():
+        raise ConfigError(f"rig file {path} does not exist; examples are in deploy/rigs")
     try:
-        if not path.is_file():
-            raise ConfigError(f"rig file {path} does not exist; examples are in deploy/rigs")
         said = TomlConfigSettingsSource(Config, path)()
     except OSError as error:
         raise ConfigError(f"rig file {path} cannot be read: {error.strerror}") from error
@@ -194,29 +205,34 @@ def _toml(value: object) -> str:
 
 
 def _beside(path: Path, uri: str | None) -> str | None:
-    """Return a URI whose relative paths start at the rig file: of clips, and of a virtual camera's `clip` and `faces`."""
+    """Return a URI whose relative paths start at the rig file: of clips and recordings, and of the options in `_FILES`."""
     if uri is None:
         return None
 
     def absolute(match: re.Match[str]) -> str:
-        return match[1] + str((path.parent / match[2]).absolute())
+        # As a URI writes it: a folder may have a %, ?, & or + in its name.
+        return match[1] + str(path.parent.absolute()).translate(_ESCAPES) + "/" + match[2]
 
-    if uri.startswith("video:") and "://" not in uri:
-        return re.sub(r"^(video:)([^/?][^?]*)", absolute, uri)
-    return re.sub(r"([?&](?:clip|faces)=)([^/&][^&]*)", absolute, uri) if uri.startswith("virtual:") else uri
+    driver = uri.partition(":")[0]
+    if driver in _CLIPS and "://" not in uri:
+        return re.sub(r"^([a-z]+:)([^/?][^?]*)", absolute, uri)
+    if driver in _FILES:
+        return re.sub(rf"([?&](?:{_FILES[driver]})=)([^/&][^&]*)", absolute, uri)
+    return uri
 
 
 def _explain(path: Path, error: ValidationError) -> str:
-    first, *others = error.errors(include_url=False)
+    # A key that does not exist is the likelier cause of one that is missing.
+    first, *others = sorted(error.errors(include_url=False), key=lambda one: one["type"] != "extra_forbidden")
     key = ".".join(str(step) for step in first["loc"])
     said = first["msg"].removeprefix("Value error, ")
     if first["type"] == "extra_forbidden":
         table = SourceTable if key.startswith("sources.") else RigFile
         said = f"there is no such key; there are: {', '.join(table.model_fields)}"
+    elif first["type"] == "missing":
+        said = "is missing" if "." in key else "is missing: each source is a table [sources.NAME]"
+    elif isinstance(first["input"], dict):  # the rule says which key
+        pass
     elif key and not key.endswith("uri"):  # which may hold a password
-        said += f", not {_shown(first['input'])}"
+        said += f", not {first['input']!r:.60}"
     return f"rig file {path}: {key + ': ' if key else ''}{said}{f' (and {len(others)} more)' if others else ''}"
-
-
-def _shown(value: Any) -> str:
-    return "a table" if isinstance(value, dict) else repr(value)[:60]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from urllib.parse import parse_qsl, unquote
 
 import pytest
 from typer.testing import CliRunner
@@ -27,7 +28,11 @@ def written(folder: Path, text: str) -> Path:
     ("text", "said"),
     [
         ("[sources", "is not TOML"),
-        ("", "sources: Field required"),
+        ("", "sources: is missing: each source is a table [sources.NAME]"),
+        (COLOR.replace("sources.cam", "cam"), "cam: there is no such key; there are: name, model"),
+        ('[sources.cam]\nuri = "virtual:color"\n', "sources.cam.modality: is missing"),
+        (COLOR + 'aligned = "yes"\n', "sources.cam.aligned: Input should be a valid boolean, not 'yes'"),
+        ('tolerance_ms = "40"\n' + COLOR, "tolerance_ms: Input should be a valid number, not '40'"),
         (DEPTH, "sources: 0 are of modality color; there must be one"),
         (COLOR + COLOR.replace("cam", "two"), "sources: 2 are of modality color"),
         (COLOR + DEPTH + DEPTH.replace("deep", "two"), "another source is of modality depth too"),
@@ -62,6 +67,40 @@ def test_relative_paths_start_at_the_rig_file(tmp_path: Path) -> None:
         s.uri for s in load_rig(written(tmp_path, COLOR.replace("virtual:color?width=64&height=48", "video:a.mp4?loop=1"))).sources.values()
     )
     assert uri == f"video:{tmp_path}/a.mp4?loop=1"
+
+
+@pytest.mark.parametrize(
+    ("uri", "option", "file"),
+    [
+        ("recording:a.mcap?source=x", None, "a.mcap"),
+        ("recording:/abs/a.mcap", None, None),
+        ("remote://there:1/cam?token_file=token&tls=1&ca=node.pem", "token_file", "token"),
+        ("remote://there:1/cam?token_file=/abs/token&tls=1&ca=node.pem", "ca", "node.pem"),
+        ("virtual:color?clip=a.mp4", "clip", "a.mp4"),
+    ],
+)
+def test_paths_of_every_driver_start_at_the_rig_file_whatever_its_folder_is_called(
+    tmp_path: Path, uri: str, option: str | None, file: str | None
+) -> None:
+    folder = tmp_path / "c++ & 100% of #1?"
+    folder.mkdir()
+    found = load_rig(written(folder, COLOR.replace("virtual:color?width=64&height=48", uri))).sources["cam"].uri
+    assert found is not None
+    address, _, query = found.partition("?")
+    told = unquote(address).partition(":")[2] if option is None else dict(parse_qsl(query))[option]
+    assert told == (str(folder / file) if file is not None else "/abs/a.mcap")
+
+
+def test_what_is_no_rig_file_is_said_once(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"^rig file \S+ does not exist; examples are in deploy/rigs$"):
+        load_rig(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match=r"^rig file \S+ is a folder; give the file in it$"):
+        load_rig(tmp_path)
+
+
+def test_a_source_whose_driver_is_wrong_is_named(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match=r"^source deep: no camera driver 'kinect'; there are: "):
+        load_rig(written(tmp_path, COLOR + DEPTH.replace("virtual:depth", "kinect:0"))).devices()
 
 
 def test_devices_come_color_first_and_share_a_device_where_the_file_says_so(tmp_path: Path) -> None:
