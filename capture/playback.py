@@ -26,6 +26,8 @@ from capture.recorded import Epoch, Json, RecordingError, frame_of, info_of, sta
 MAX_RECORD_BYTES = 1 << 30
 """No record of ours is nearly as long, packed or unpacked."""
 _BROKEN = (McapError, struct.error, UnicodeDecodeError, ValueError, KeyError, zstandard.ZstdError)
+_PICTURES = ("foxglove.CompressedImage", "foxglove.RawImage")
+_OF_FRAMES = (*_PICTURES, "mien.Frame")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +80,8 @@ class Playback:
         end = self.metadata.get(recorded.END)
         return not self.cut and end is not None and "error" not in end
 
-    def entries(self) -> Iterator[Entry]:
-        """Yield everything in the order in which it was recorded; may be called again.
+    def entries(self, frames: bool = True) -> Iterator[Entry]:
+        """Yield everything, or all but the frames, in the order in which it was recorded; may be called again.
 
         Raises:
             RecordingError: the file cannot be read, or holds what no recording of ours does.
@@ -102,7 +104,9 @@ class Playback:
                         "recording-broken", f"{self.path}: a message of channel {record.channel_id}, which nothing describes"
                     )
                 topic, schema = known
-                if schema in ("foxglove.CompressedImage", "foxglove.RawImage"):
+                if not frames and schema in _OF_FRAMES:
+                    continue
+                if schema in _PICTURES:
                     pictures[topic.rpartition("/")[0]] = (record.sequence, Encoded(schema, record.data))
                 elif schema == "mien.Frame":
                     yield self._frame(record, pictures.pop(topic.rpartition("/")[0], None))

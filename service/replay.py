@@ -106,8 +106,12 @@ class Replay:
         """
         if not self._playback.has_pixels:
             raise RecordingError("no-pixels", f"{self._playback.path}: was recorded with --features-only: there is nothing to replay")
+        taken = self._taken()
         for entry in self._playback.entries():
             if isinstance(entry, Frame):
+                # What the session never took is not kept until it ends: a source's frames may all be of no use.
+                if entry.seq not in taken.get(entry.source, ()):
+                    continue
                 self._frames.setdefault(entry.source, {})[entry.seq] = entry
             elif isinstance(entry, Noted) and entry.topic == EVENTS:
                 self.verdict.read(_text(entry.body))
@@ -117,6 +121,16 @@ class Replay:
                     yield event
         self.verdict.cut = not self._playback.whole
         yield from self._pipeline.finish()
+
+    def _taken(self) -> dict[str, set[int]]:
+        """Return the numbers of the frames that the log names, by source."""
+        taken: dict[str, set[int]] = {}
+        for entry in self._playback.entries(frames=False):
+            if isinstance(entry, Noted) and entry.topic == INPUTS and isinstance(entry.body.get("frames"), dict):
+                for source, named in entry.body["frames"].items():
+                    if isinstance(named, dict) and isinstance(named.get("seq"), int):
+                        taken.setdefault(source, set()).add(named["seq"])
+        return taken
 
     def _said(self, taken: Input | Dropped | Rejected) -> tuple[SessionEvent, ...]:
         if isinstance(taken, Dropped):

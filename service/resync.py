@@ -52,7 +52,7 @@ def _single(playback: Playback) -> Iterator[Input | Rejected]:
 
 
 def _matched(playback: Playback, file: RigFile) -> Iterator[Input | Rejected]:
-    infos = {entry.name: entry for entry in playback.entries() if isinstance(entry, SourceInfo)}
+    infos = {entry.name: entry for entry in playback.entries(frames=False) if isinstance(entry, SourceInfo)}
     # A source that never gave a frame has told nothing of itself.
     sources = [source.learned(infos[source.name]) if source.name in infos else source for source in file.rig_sources()]
     rig, now_ns = Rig(sources, file.tolerance_ns, file.deadline_ns), 0

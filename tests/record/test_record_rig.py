@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
+
+import numpy as np
 
 from capture.frame import Frame, SourceState
 from capture.playback import open_recording
-from service.replay import recipe_of
-from tests.record.test_record_replay import mien
+from capture.recorded import dumped
+from capture.tape import Note, Tape
+from service.input_log import INPUT_SCHEMA, INPUTS, entry
+from service.replay import Replay, recipe_of
+from tests.record.test_record_replay import CONSENT, EPOCH, RECIPE, mien
 from tests.served.test_served_rig import rig
+from tests.session.world import bundle, face, model, pipeline
 
 RECORD_S = 6.0
 
@@ -35,6 +42,26 @@ def test_a_rig_is_recorded_replayed_and_matched_anew(tmp_path: Path, media: Path
     frames = [json.loads(said)["frame"] for said in first.stdout.splitlines() if '"type":"result"' in said]
     colors = sum(isinstance(entry, Frame) and entry.source == "color" for entry in entries)
     assert frames == list(range(1, colors + 1)), "all of them, those that were superseded too"
+
+
+def test_frames_that_were_never_taken_are_not_kept_while_replaying(tmp_path: Path) -> None:
+    """60 depth frames of 1.2 MB that no bundle had, beside 60 of colour: they are compressed well and must not pile up unpacked."""
+    path, live, depth = tmp_path / "a.mcap", pipeline(model(4, 8, 2)), np.zeros((640, 960), np.uint16)
+    with Tape(path, EPOCH, CONSENT, {"session": RECIPE}) as tape:
+        for number in range(1, 61):
+            made = bundle(number, [face(1, x=300.0)])
+            tape.frame(made.frames["cam"])
+            tape.frame(Frame("deep", "depth", number, None, number, depth.copy()))
+            live.push(made)
+            tape.note(Note(INPUTS, INPUT_SCHEMA, dumped(entry(made)), EPOCH.monotonic_ns))
+    replay = Replay(open_recording(path), pipeline(model(4, 8, 2)), lambda id: None)
+    tracemalloc.start()
+    try:
+        assert len(list(replay.events())) == 60
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < 40e6, "a chunk and what is unpacked of it, not the recording"
 
 
 def test_what_is_secret_in_a_rig_is_not_recorded(tmp_path: Path) -> None:
