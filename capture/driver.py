@@ -13,7 +13,7 @@ import pkgutil
 import re
 from importlib import import_module
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -51,6 +51,15 @@ class Driver(Protocol):
     def open(self) -> SourceInfo: ...
     def read(self) -> list[Frame]: ...
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Startable(Protocol):
+    """A driver whose device may be `armed`: open, it gives no frames until it is told, by any thread, from which host monotonic time on."""
+
+    armed: bool
+
+    def start(self, at_ns: int | None = None) -> None: ...
 
 
 class DriverOptions(BaseModel):

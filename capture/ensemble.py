@@ -9,11 +9,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
-from capture.driver import Driver, SourceError
+from capture.driver import Driver, SourceError, Startable
 from capture.frame import Frame, Modality, SourceInfo, SourceState, Tick
 from capture.mailbox import Mailbox
 from capture.reader import Reader
@@ -22,6 +23,8 @@ from capture.rig import Given, Rig, RigSource, SourceReport, Told
 log = logging.getLogger("mien.capture")
 TICK_S = 0.02
 ROOM = 512
+LEAD_NS = 500_000_000
+"""How far ahead a start is set, where devices must hear of it: longer than a `remote` driver takes to tell its node."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,8 @@ class Ensemble:
     """Reads `devices` as one rig. The first source of the first device gives the rate.
 
     `tell` gets bundles and states, `heard` each input before them; both are called in the thread `sync:<name>` and must not wait.
-    `infos`: what was learned of each source, once all are open; `overrun` counts inputs that were lost because that thread was late.
+    `infos`: what was learned of each source, once all are open; `overrun` counts inputs that were lost because that thread was late,
+    `unwanted` by source the frames of its device that no source of the rig is for.
     """
 
     def __init__(
@@ -51,6 +55,7 @@ class Ensemble:
         # Reports are asked for in other threads, where half an input must not be seen: its frame counted and its fate not.
         self._matching = threading.Lock()
         self._open = False
+        self._from_ns = 0
         self._stopped = threading.Event()
         self._wake = threading.Event()
         self._inbox: Mailbox[Given] = Mailbox(ROOM, "latest", self._wake.set)
@@ -59,6 +64,7 @@ class Ensemble:
         self.infos: dict[str, SourceInfo] = {}
         self.error: BaseException | None = None
         self.overrun = 0
+        self.unwanted: dict[str, Counter[Modality]] = {}
 
     def start(self, timeout_s: float = 20.0) -> dict[str, SourceInfo]:
         """Open all devices side by side, then let their frames in from one instant on; return what was learned by source.
@@ -79,6 +85,10 @@ class Ensemble:
                 sources.append(source.learned(infos[source.name]))
         self._rig = Rig(sources, *self._limits)
         self._thread.start()
+        armed = [device.driver for device in self._devices if isinstance(device.driver, Startable) and device.driver.armed]
+        self._from_ns = time.monotonic_ns() + (LEAD_NS if armed else 0)
+        for driver in armed:
+            driver.start(self._from_ns)
         self._open = True
         return infos
 
@@ -107,10 +117,17 @@ class Ensemble:
             return {} if self._rig is None else self._rig.reports
 
     def _putter(self, device: Device) -> Callable[[list[Frame]], None]:
+        names = [source.name for source in device.sources.values()]
+
         def put(frames: list[Frame]) -> None:
             for frame in frames:
                 source = device.sources.get(frame.modality)
-                if source is not None and self._open:
+                if not self._open or frame.arrival_t_ns < self._from_ns:
+                    continue
+                if source is None:
+                    for name in names:
+                        self.unwanted.setdefault(name, Counter())[frame.modality] += 1
+                else:
                     self._receive(frame if frame.source == source.name else replace(frame, source=source.name))
 
         return put

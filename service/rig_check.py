@@ -13,7 +13,7 @@ from statistics import median
 
 from capture.driver import SourceError
 from capture.ensemble import Ensemble
-from capture.frame import Bundle, Frame, SourceInfo, SourceState
+from capture.frame import Bundle, Frame, Modality, SourceInfo, SourceState
 from capture.rig import Given, SourceReport, Told
 from service.doctor import Finding
 from service.rig_file import RigFile
@@ -69,7 +69,7 @@ def listen(rig: RigFile, seconds: float) -> Iterator[Finding]:
         reports = ensemble.reports
         ensemble.stop()
     for name, info in infos.items():
-        yield _source(topic, name, info, reports[name], heard)
+        yield _source(topic, name, info, reports[name], heard, sorted(ensemble.unwanted.get(name, ())))
     color = next(name for name, table in rig.sources.items() if table.modality == "color")
     frames = len(heard.arrivals_ns.get(color, ()))
     complete = heard.bundles - max([heard.missing[name] for name in infos], default=0)
@@ -77,10 +77,11 @@ def listen(rig: RigFile, seconds: float) -> Iterator[Finding]:
     yield Finding(topic, "bundles", "ok" if complete else "fault", f"{said}; lost on the way: {ensemble.overrun}")
 
 
-def _source(topic: str, name: str, info: SourceInfo, report: SourceReport, heard: Heard) -> Finding:
+def _source(topic: str, name: str, info: SourceInfo, report: SourceReport, heard: Heard, unwanted: list[Modality]) -> Finding:
     arrivals = heard.arrivals_ns.get(name, [])
     if len(arrivals) < 2:
-        return Finding(topic, name, "fault", f"{info.modality}: {len(arrivals)} frames came")
+        why = f"; its camera gives {', '.join(unwanted)}: is its `modality` right?" if unwanted and not arrivals else ""
+        return Finding(topic, name, "fault", f"{info.modality}: {len(arrivals)} frames came{why}")
     fps = (len(arrivals) - 1) * 1e9 / max(1, arrivals[-1] - arrivals[0])
     words = [f"{info.modality} {info.width}×{info.height}", f"{fps:.1f} fps" + (f" of {info.fps:g}" if info.fps else "")]
     skews = heard.skews_ns.get(name)

@@ -73,6 +73,7 @@ class RemoteDriver:
         self._shown = f"remote://{f'[{host}]' if ':' in host else host}:{port}/{camera}"
         self._url = f"{'wss' if options.tls else 'ws'}://{self._shown.removeprefix('remote://').rpartition('/')[0]}{PATH}{camera}"
         self._options = options
+        self.armed = options.armed
         self._connection: ClientConnection | None = None
         self._closing = contextlib.ExitStack()
         self._running: Json | None = None if options.armed else {"type": "start", "at_ns": None}

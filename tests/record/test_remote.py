@@ -20,8 +20,10 @@ from websockets.sync.client import connect
 
 from capture.driver import EndOfStream, SourceError, create
 from capture.drivers.remote import RemoteDriver
+from capture.ensemble import Device, Ensemble
 from capture.frame import Frame, SourceState
 from capture.reader import Reader
+from capture.rig import Given, RigSource
 from service.cli import app
 from service.node import Node, NodeOptions
 from tests.record.proxy import proxy
@@ -169,6 +171,22 @@ def test_a_new_client_takes_over_and_a_camera_nobody_wants_is_closed() -> None:
         first.close()
         second.close()
         eventually(lambda: there.cameras["cam"]._reader is None, "the camera is closed")
+
+
+def test_a_rig_starts_the_armed_cameras_of_its_nodes_at_one_instant() -> None:
+    heard: list[Given] = []
+    with node() as one, node() as two:
+        devices = [Device(remote(there.port, "?armed=1"), {"color": RigSource(name, "color")}) for name, there in (("a", one), ("b", two))]
+        rig = Ensemble("far", devices, 40_000_000, 80_000_000, lambda told: None, heard.append)
+        rig.start()
+        opened_ns = time.monotonic_ns()
+        time.sleep(1.5)
+        rig.stop()
+    frames = [given for given in heard if isinstance(given, Frame)]
+    firsts = [next(frame for frame in frames if frame.source == name) for name in ("a", "b")]
+    assert all(0.3e9 < frame.arrival_t_ns - opened_ns < 0.8e9 for frame in firsts)
+    assert abs(firsts[0].arrival_t_ns - firsts[1].arrival_t_ns) < 0.1e9
+    assert not any(frame.dropped_before for frame in firsts), "what the nodes left out before was no loss"
 
 
 def test_several_nodes_start_and_stop_at_one_instant() -> None:
