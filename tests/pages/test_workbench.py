@@ -65,6 +65,18 @@ def test_a_server_camera_shows_results_without_pictures(page: Page, site: str) -
     assert page.value("document.getElementById('video').readyState") == 0
 
 
+def test_of_a_rig_it_says_which_source_is_gone(page: Page, tmp_path: Path) -> None:
+    rig = tmp_path / "desk.toml"
+    rig.write_text(
+        'name = "desk"\n[sources.color]\nmodality = "color"\nuri = "virtual:color?fps=10"\n'
+        '[sources.deep]\nmodality = "depth"\nuri = "virtual:depth?fps=10&faults=unplug@6+3"\n'
+    )
+    with served("--rig", str(rig)) as port:
+        page.go(f"http://127.0.0.1:{port}/#stream=desk")
+        page.until("document.getElementById('note').textContent === 'Source deep (depth) was lost. The others go on.'")
+        page.until("document.getElementById('note').textContent === 'Source deep (depth) is back.'")
+
+
 def test_the_keyboard_is_enough(page: Page, site: str) -> None:
     page.go(f"{site}#clip")
     page.until("document.querySelector('input[name=source]:checked') !== null")

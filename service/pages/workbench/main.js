@@ -11,7 +11,7 @@ import { Pump } from "./pump.js";
 import { Readout } from "./readout.js";
 import { Shelf } from "./shelf.js";
 import { Stage } from "./stage.js";
-import { SOURCE } from "./words.js";
+import { sourceNote } from "./words.js";
 
 const video = byId("video");
 const shelf = new Shelf();
@@ -166,7 +166,7 @@ function startStream(name) {
       } else if (message.type === "result") readout.result(message, size, false, null);
       else if (message.type === "frame.dropped") readout.dropped(message);
       else if (message.type === "frame.rejected") readout.refused(message);
-      else if (message.type === "source") readout.note(SOURCE[message.state] ?? "");
+      else if (message.type === "source") readout.note(sourceNote(message));
       else if (message.type === "error") readout.note(message.detail);
     },
   });

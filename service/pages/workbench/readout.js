@@ -5,7 +5,7 @@ import { byId, element, text } from "./dom.js";
 import { History, Rate, SPAN_S } from "./history.js";
 import { colourOf } from "./palette.js";
 import { THUMB } from "./shelf.js";
-import { AFFECT, affective, DEGRADED, DROPPED, NO_CALL, percent, plain, REJECTED, SOURCE } from "./words.js";
+import { AFFECT, affective, DEGRADED, DROPPED, NO_CALL, percent, plain, REJECTED } from "./words.js";
 
 const REDRAW_MS = 200;
 
@@ -125,10 +125,6 @@ export class Readout {
     this.rejected += 1;
     this.note(`Frame ${frame} ${REJECTED[code] ?? plain(code)}.`);
     this.dirty = true;
-  }
-
-  source({ state }) {
-    this.note(SOURCE[state] ?? "");
   }
 
   redraw() {

@@ -28,12 +28,25 @@ export const DROPPED = {
   closed: "the session ended",
 };
 
-export const SOURCE = {
+const SOURCE = {
   lost: "The camera on the server was lost. Labels go on when it is back.",
   frozen: "The camera on the server sends the same picture again and again.",
   back: "The camera is back.",
   "timebase-reset": "The camera's clock jumped, so the window starts anew.",
 };
+
+const OTHER_SOURCE = {
+  lost: "was lost. The others go on.",
+  frozen: "gives the same picture again and again. The others go on.",
+  back: "is back.",
+  "timebase-reset": "has a clock that jumped. It is estimated anew.",
+};
+
+/** What a `source` message says. A rig has several: those that are not of colour are called by their names. */
+export function sourceNote({ name, state, modality }) {
+  if (!modality || modality === "color") return SOURCE[state] ?? "";
+  return OTHER_SOURCE[state] ? `Source ${name} (${modality}) ${OTHER_SOURCE[state]}` : "";
+}
 
 export const DEGRADED = {
   rate: "The machine is behind and leaves out frames.",
