@@ -111,6 +111,11 @@ class Ensemble:
                 raise error
 
     @property
+    def over(self) -> bool:
+        """Whether no bundle will come any more: the device of the first source has ended (a clip), or the matching has failed."""
+        return self.error is not None or (self._open and not self._readers[0].alive)
+
+    @property
     def reports(self) -> dict[str, SourceReport]:
         """Return how each source has been; empty before the start."""
         with self._matching:

@@ -46,8 +46,8 @@ class RigCamera:
 
     @property
     def over(self) -> bool:
-        """Whether no bundle will come any more: the matching has failed. Its sources have no end."""
-        return self._ensemble is not None and self._ensemble.error is not None
+        """Whether no bundle will come any more: its colour was a clip that has ended, or the matching has failed."""
+        return self._ensemble is not None and self._ensemble.over
 
     @property
     def device_drops(self) -> int:

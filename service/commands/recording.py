@@ -44,7 +44,7 @@ def record(
         bool, typer.Option("--features-only", help="Keep no pixels: events, the input log, features per sample.")
     ] = False,
     duration: Annotated[float | None, typer.Option("--duration", metavar="S", min=0.1, help="Stop after so many seconds.")] = None,
-    name: Annotated[str, typer.Option("--name", help="What the source is called in the recording.")] = "camera",
+    name: Annotated[str | None, typer.Option("--name", help="What it is called; default: `camera`, or the rig's name.")] = None,
     events: Annotated[bool, typer.Option("--events", help="Write events to standard output, as they come (NDJSON).")] = False,
     hop: Annotated[int | None, typer.Option("--hop", metavar="N", help="Label every N-th sampled frame.")] = None,
     faces: Faces = None,
@@ -62,6 +62,7 @@ def record(
         from service.rig_file import RigFile, told_rig
 
         found = _source(camera, rig)
+        called = name or (found.name if isinstance(found, RigFile) else "camera")
         looks = model or (found.model if isinstance(found, RigFile) else None)
         chosen = load(config, networks(looks, detector, models, backend, threads, allow_random_weights, faces, hop))
         from service.events import ClipPrediction, Event, Rejected, SourceEvent, line
@@ -97,12 +98,12 @@ def record(
             recording = LiveRecording(loop, tape, listen, feature)
             options = FeedOptions(settled.model.id, "latest", settled.session.faces, settled.session.hop)
             try:
-                recording.start(name, found, options)
+                recording.start(called, found, options)
             except BaseException:
                 tape.close()
                 output.unlink()
                 raise
-            typer.echo(f"recording {name} to {output} (Ctrl+C ends it)", err=True)
+            typer.echo(f"recording {called} to {output} (Ctrl+C ends it)", err=True)
             with _stopped() as stop:
                 recording.run(stop, duration)
             try:

@@ -79,6 +79,20 @@ def test_a_camera_or_a_rig_is_recorded_not_both_or_none(tmp_path: Path) -> None:
         assert (said.exit_code, "give a CAMERA, such as webcam:0, or --rig FILE" in said.stderr) == (2, True)
 
 
+def test_a_rig_whose_colour_is_a_clip_is_recorded_to_its_end(tmp_path: Path, media: Path) -> None:
+    file, path = tmp_path / "clip.toml", tmp_path / "clip.mcap"
+    file.write_text(
+        f'name = "desk"\n[sources.color]\nmodality = "color"\nuri = "video:{media / "single_face.mp4"}?realtime=1"\n'
+        '[sources.depth]\nmodality = "depth"\nuri = "virtual:depth?fps=15"\n'
+    )
+    done = mien("record", "--rig", file, "-o", path, "--no-consent", "a public clip", "--duration", 30)
+    assert done.exit_code == 0, done.stderr
+    assert done.stderr.startswith("recording desk to ")
+    frames = [entry.arrival_t_ns for entry in open_recording(path).entries() if isinstance(entry, Frame)]
+    assert 1e9 < max(frames) - min(frames) < 8e9, "it ended by itself"
+    assert mien("replay", path, "--check").exit_code == 0
+
+
 def test_a_rig_is_remembered_with_its_model(tmp_path: Path, media: Path, checkout: Path) -> None:
     file = rig(tmp_path, media, checkout)
     path, flags = tmp_path / "rig.mcap", ("--models", tmp_path / "models")
