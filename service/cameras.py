@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from time import monotonic_ns
 from typing import Literal, Protocol
 
-from capture.driver import create
+from capture.driver import SourceError, create
 from capture.frame import Frame, SourceInfo, SourceState
 from capture.health import Health
 from capture.reader import Reader
@@ -69,7 +69,9 @@ class Camera:
 
     def put(self, frames: list[Frame]) -> None:
         """Number one read of the clock source and hand it on."""
-        color = next(frame for frame in frames if frame.modality == "color")
+        color = next((frame for frame in frames if frame.modality == "color"), None)
+        if color is None:
+            return  # `open_camera` refuses a camera that is none of colour
         self.state = "running"
         frames = self._watched(frames, color)
         self.device_drops += color.dropped_before
@@ -128,7 +130,7 @@ def open_camera(
     """Open `uri` as the server camera `name` and start its frames through a feed of policy `latest`; `tap` hears of them first.
 
     Raises:
-        SourceError: the source cannot be opened.
+        SourceError: the source cannot be opened, or is none of colour ("not-color").
         Overloaded: no room for a session.
     """
     feed = loop.open(name, replace(options, policy="latest", max_fps=UNLIMITED_FPS), publish)
@@ -140,4 +142,8 @@ def open_camera(
     except BaseException:
         feed.close("camera-closed", drain=False)
         raise
+    if camera.info.modality != "color":
+        camera.close()
+        what = f"camera {name!r} gives {camera.info.modality} pictures, and faces are found in colour"
+        raise SourceError("not-color", f"{what}; make it a source of a rig, beside a colour camera")
     return camera

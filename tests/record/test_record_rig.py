@@ -93,6 +93,13 @@ def test_a_rig_whose_colour_is_a_clip_is_recorded_to_its_end(tmp_path: Path, med
     assert mien("replay", path, "--check").exit_code == 0
 
 
+def test_a_camera_that_is_none_of_colour_is_refused_in_one_line(tmp_path: Path) -> None:
+    said = mien("record", "virtual:depth", "-o", tmp_path / "x.mcap", "--no-consent", "nobody")
+    assert (said.exit_code, said.stderr.count("\n")) == (1, 1)
+    assert "not-color: camera 'camera' gives depth pictures" in said.stderr
+    assert not (tmp_path / "x.mcap").exists()
+
+
 def test_a_rig_is_remembered_with_its_model(tmp_path: Path, media: Path, checkout: Path) -> None:
     file = rig(tmp_path, media, checkout)
     path, flags = tmp_path / "rig.mcap", ("--models", tmp_path / "models")
