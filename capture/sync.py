@@ -7,7 +7,8 @@ Each source's frames come in the order of their times. For each frame of the clo
 nearest in time among its newer ones and the one it gave last: so each frame is new in one bundle at most, and bundles never cross. A
 frame is *held* if a bundle had it before, or if it is older than the tolerance allows, which it may be up to the source's `hold_ns`. A
 choice is final when no nearer frame can come, because a later one is there or the source's least interval rules it out, or when the
-deadline has passed for the clock source's frame: then what is there is taken. The order of arrival matters through the deadline alone.
+deadline has passed for the clock source's frame: then what is there is taken. A frame whose time is not known to within the tolerance
+is paired with nothing. The order of arrival matters through the deadline alone.
 
 Source: ROS message_filters' ApproximateTime policy is the model (wiki.ros.org/message_filters/ApproximateTime); ours emits partial sets
 at a deadline and gives a bundle to every frame of one source.
@@ -123,7 +124,7 @@ class Synchroniser:
     # Matching.
 
     def _enter(self, lane: _Lane, stamped: Stamped) -> None:
-        if not stamped.usable or stamped.doubt_ns > self._tolerance_ns:
+        if not stamped.usable or self._is_doubtful(stamped):
             lane.fates["unusable"] += 1
             return
         if lane.newest_ns is not None and stamped.t_ns <= lane.newest_ns:
@@ -146,9 +147,12 @@ class Synchroniser:
         return done
 
     def _is_final(self, clock: Stamped) -> bool:
-        if self._now_ns >= clock.frame.arrival_t_ns + self._deadline_ns or len(self._waiting) > LONGEST_QUEUE:
+        if self._now_ns >= clock.frame.arrival_t_ns + self._deadline_ns or len(self._waiting) > LONGEST_QUEUE or self._is_doubtful(clock):
             return True
         return all(self._is_settled(lane, clock.t_ns) for lane in self._lanes.values())
+
+    def _is_doubtful(self, stamped: Stamped) -> bool:
+        return stamped.doubt_ns > self._tolerance_ns
 
     def _is_settled(self, lane: _Lane, t_ns: int) -> bool:
         """Tell whether no frame that may still come could be a better choice than what is there."""
@@ -180,7 +184,7 @@ class Synchroniser:
         self._number += 1
         self._last_ns = clock.t_ns
         self._fates["used"] += 1
-        given = [(name, self._give(lane, clock.t_ns)) for name, lane in self._lanes.items()]
+        given = [(name, (None, False) if self._is_doubtful(clock) else self._give(lane, clock.t_ns)) for name, lane in self._lanes.items()]
         there = {name: stamped for name, (stamped, _) in given if stamped is not None}
         frames = {clock.frame.source: clock.frame} | {name: stamped.frame for name, stamped in there.items()}
         return Bundle(

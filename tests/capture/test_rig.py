@@ -68,3 +68,24 @@ def test_after_a_loss_the_devices_clock_begins_anew_without_an_alarm() -> None:
     assert (report.frames, report.device_drops, report.state) == (31, 2, "well")
     assert report.fix is not None
     assert report.fix.epoch == 2
+
+
+def test_a_jump_of_the_colour_clock_that_cannot_be_told_from_lateness_ends_the_pairing_it_would_spoil() -> None:
+    """10 fps, set back by 45 ms after 20 s: less than half an interval, so no jump is seen; true pairs are then 45 ms further off."""
+    random, came = np.random.default_rng(0), list[tuple[int, Frame]]()
+    for name, fps, back_ns in (("color", 10, 45 * MS), ("depth", 30, 0)):
+        for i in range(40 * fps):
+            t_ns = S + i * S // fps
+            arrival_ns = t_ns + 15 * MS + int(random.integers(0, 5 * MS))
+            data = random.integers(0, 255, (2, 2)).astype(np.uint16)
+            came.append(
+                (
+                    arrival_ns,
+                    Frame(name, "color" if fps == 10 else "depth", i + 1, t_ns - (back_ns if i >= 20 * fps else 0), arrival_ns, data),
+                )
+            )
+    rig = Rig([RigSource("color", "color", 10.0), RigSource("depth", "depth", 30.0)], 40 * MS, 80 * MS)
+    said = [one for _, frame in sorted(came, key=lambda one: one[0]) for one in rig.advance(frame)]
+    late = [one for one in said if isinstance(one, Bundle) and one.t_ns > 24 * S]
+    assert len(late) > 150
+    assert all(bundle.missing == ("depth",) for bundle in late)

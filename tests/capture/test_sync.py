@@ -189,6 +189,16 @@ def test_a_shutter_holds_the_last_good_frame_then_the_source_is_missing() -> Non
     assert sync.fates["thermal"]["unusable"] == 15
 
 
+def test_a_frame_of_the_clock_source_whose_time_is_doubtful_goes_alone_and_at_once() -> None:
+    sync = synchroniser()
+    sync.put(stamped("depth", 1, 100))
+    (alone,) = sync.put(stamped("color", 1, 100, doubt_ms=31))
+    assert (shown(alone), alone.missing) == ({"color": 1}, ("depth", "thermal"))
+    sync.put(stamped("color", 2, 105))
+    (paired,) = sync.tick(200 * MS)
+    assert (shown(paired), paired.held) == ({"color": 2, "depth": 1}, ()), "its pair had not been used"
+
+
 def test_a_frame_whose_time_is_doubtful_beyond_the_tolerance_is_not_paired() -> None:
     sync = synchroniser()
     sync.put(stamped("depth", 1, 100, doubt_ms=31))
