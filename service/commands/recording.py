@@ -98,7 +98,8 @@ def record(
             recording = LiveRecording(loop, tape, listen, feature)
             options = FeedOptions(settled.model.id, "latest", settled.session.faces, settled.session.hop)
             try:
-                recording.start(called, found, options)
+                with _terminable():
+                    recording.start(called, found, options)
             except BaseException:
                 tape.close()
                 output.unlink()
@@ -221,6 +222,16 @@ def _feature(model: Model) -> str | None:
     except NoFeatures:
         typer.echo(f"note: model {model.name.id!r} gives no features per frame: none are recorded", err=True)
         return None
+
+
+@contextlib.contextmanager
+def _terminable() -> Iterator[None]:
+    """Have SIGTERM interrupt as SIGINT does: what has been begun is taken back."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextlib.contextmanager

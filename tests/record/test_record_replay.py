@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -331,6 +332,21 @@ def test_a_camera_that_does_not_open_leaves_no_file(tmp_path: Path) -> None:
     result = mien("record", "video:nowhere.mp4", "-o", tmp_path / "a.mcap", "--no-consent", "x")
     assert (result.exit_code, "no-such-file" in result.stderr) == (1, True)
     assert not (tmp_path / "a.mcap").exists()
+
+
+def test_a_recording_that_is_terminated_while_its_camera_opens_leaves_no_file(tmp_path: Path, checkout: Path) -> None:
+    path = tmp_path / "x.mcap"
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        uri = f"remote://127.0.0.1:{silent.getsockname()[1]}/cam"
+        command = [sys.executable, "-m", "service.cli", "record", uri, "-o", str(path), "--no-consent", "nobody"]
+        process = subprocess.Popen(command, cwd=checkout, stderr=subprocess.PIPE, text=True)
+        until = time.monotonic() + WAIT_S
+        while not path.exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        time.sleep(0.5)
+        process.terminate()
+        said = process.communicate(timeout=WAIT_S)[1]
+    assert (process.returncode, path.exists()) == (130, False), said
 
 
 def test_a_killed_mien_record_replays_to_its_last_chunk(media: Path, tmp_path: Path, checkout: Path) -> None:
