@@ -34,6 +34,10 @@ STEEPEST_PER_S = 30e-6
 """The steepest drift believed, and what is added per second that the estimate spans."""
 LATE_NS = 20_000_000
 JUMP_NS = 20_000_000
+EARLY_NS = 10_000_000
+"""A frame that much earlier than the line allows, after a step of the device that was too long by the half of it at least: a jump."""
+CONFIRM_NS = 400_000_000
+"""How long all frames must come late after a step of the device that was too short, for its clock to have been set back."""
 ESTABLISHED = 16
 """Frames after which a frame that comes much later than the line is taken for a late one, not for a sign of drift."""
 FIRST_GUESS_NS = 30_000_000
@@ -80,6 +84,8 @@ class DeviceClock:
         self._steps: deque[int] = deque(maxlen=RECENT)
         self._over: deque[float] = deque(maxlen=RECENT)
         self._last: tuple[int, int] | None = None
+        self._late_from: int | None = None
+        self._set_back = False
         self._zero: tuple[int, int] = (0, 0)
         self._slope = self._height = self._doubt = 0.0
         self._frames = 0
@@ -97,27 +103,32 @@ class DeviceClock:
     def observe(self, device_ns: int, arrival_ns: int) -> Verdict:
         """Take a frame's two stamps. `jump`: the device's clock has jumped and the estimate began anew with this frame; `late`: the
         frame came so late that it says nothing about the clock."""
-        jumped = self._last is not None and self._jumps(device_ns, arrival_ns)
+        over = self._over_line(device_ns, arrival_ns)
+        jumped = self._last is not None and self._jumps(device_ns, arrival_ns, over)
         if jumped:
             self.restart()
+            over = 0.0
         if self._last is None:
             self._zero = (device_ns, arrival_ns - device_ns)
         else:
             self._steps.append(device_ns - self._last[0])
         self._last = (device_ns, arrival_ns)
         self._frames += 1
-        x = (device_ns - self._zero[0]) / 1e9
-        y = float(arrival_ns - device_ns - self._zero[1])
-        over = y - self._height - self._slope * x * 1e9
         self._over.append(max(0.0, over))
         # Upwards only drift moves the line: a source that has become late for good must not be mapped late.
-        if self._frames > ESTABLISHED and over > LATE_NS + self._doubt:
+        if self._late_from is not None:
             return "late"
-        if self._keep(x, y) or over < 0:
+        x = (device_ns - self._zero[0]) / 1e9
+        if self._keep(x, float(arrival_ns - device_ns - self._zero[1])) or over < 0:
             self._fit()
         return "jump" if jumped else "ok"
 
-    def _jumps(self, device_ns: int, arrival_ns: int) -> bool:
+    def _over_line(self, device_ns: int, arrival_ns: int) -> float:
+        """Return how much later than the line says a frame came, ns."""
+        x = (device_ns - self._zero[0]) / 1e9
+        return float(arrival_ns - device_ns - self._zero[1]) - self._height - self._slope * x * 1e9 if self._frames else 0.0
+
+    def _jumps(self, device_ns: int, arrival_ns: int, over: float) -> bool:
         """Tell a jump from lateness by the steps: a late device goes on stamping at its rate, one whose clock jumped does not."""
         assert self._last is not None
         step, passed = device_ns - self._last[0], arrival_ns - self._last[1]
@@ -126,11 +137,20 @@ class DeviceClock:
         if len(self._steps) < 3:
             return step > passed + 10**9
         usual = median(self._steps)
-        if step > 1.5 * usual and step > passed + JUMP_NS:
-            x = (device_ns - self._zero[0]) / 1e9
-            under = self._height + self._slope * x * 1e9 - (arrival_ns - device_ns - self._zero[1])
-            return under > JUMP_NS + self._doubt
-        return step < 0.5 * usual and passed - step > JUMP_NS
+        if -over > EARLY_NS + self._doubt and step - usual > -over / 2:
+            return True
+        if step < 0.5 * usual and passed - step > JUMP_NS:
+            return True
+        return self._stays_late(arrival_ns, over, usual - step)
+
+    def _stays_late(self, arrival_ns: int, over: float, short: float) -> bool:
+        """Note whether a frame is late. Tell whether that is the clock: all have been for a while, and the first one's step was `short`."""
+        if self._frames <= ESTABLISHED or over <= LATE_NS + self._doubt:
+            self._late_from = None
+            return False
+        if self._late_from is None:
+            self._late_from, self._set_back = arrival_ns, short > over / 2
+        return self._set_back and arrival_ns - self._late_from >= CONFIRM_NS
 
     def _keep(self, x: float, y: float) -> bool:
         """Put a point among those kept; return whether a bucket has begun with it."""
@@ -176,6 +196,8 @@ class DeviceClock:
         """Return the estimate's doubt, the drift's over the time since the newest point, and how late all recent frames have come."""
         age_s = x - self._points[-1][0] if self._points else 0.0
         late_ns = min(self._over) if len(self._over) == RECENT or self._frames > ESTABLISHED else 0.0
+        if self._late_from is not None and self._set_back:
+            late_ns = self._over[-1]
         span = max(1.0, self._points[-1][0] - self._points[0][0]) if self._points else 1.0
         return self._doubt * (1 + age_s / span) + (late_ns if late_ns > LATE_NS else 0.0)
 
