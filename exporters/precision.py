@@ -34,6 +34,8 @@ AGREEMENT: Mapping[Precision, float] = {"fp16": 0.99, "int8": 0.97}
 FEWEST = 32
 """Fewer windows than this show nothing about such shares."""
 DRAWN = 36
+SERVER = "triton"
+"""The backend that is no target: what runs there is the server's choice, and it serves one graph of a name."""
 SLOWER = 0.95
 """Speed below which another precision counts as slower than fp32: the same graph measured twice differs by a few per cent."""
 Step = Callable[[str], None]
@@ -66,8 +68,7 @@ def write(
         engines.samples.SamplesRefused: the samples are not this model's.
         engines.engine.EngineError: the folder cannot be opened.
     """
-    if wish.target not in names():
-        raise PrecisionRefused(f"no engine backend {wish.target!r} to be the target; there are: {', '.join(names())}")
+    check(wish)
     folder = open_folder(source)
     manifest, kept = _reducible(folder, wish)
     rows, digest = _windows(manifest, wish)
@@ -92,6 +93,21 @@ def write(
     return model_folder.write(directory, fields, files)
 
 
+def check(wish: Wish) -> None:
+    """Refuse a wish that no model fulfils, before minutes are spent on one.
+
+    Raises:
+        PrecisionRefused: there is no such target, or int8 is asked for without samples.
+    """
+    if wish.target not in (there := [name for name in names() if name != SERVER]):
+        why = "a server runs what it was given" if wish.target == SERVER else f"no engine backend {wish.target!r}"
+        raise PrecisionRefused(f"--target {wish.target}: {why}; the runtimes that a folder can be made for: {', '.join(there)}")
+    if wish.precision == "int8" and wish.samples is None:
+        raise PrecisionRefused(
+            "int8 is calibrated on pictures like yours: mien windows CLIPS --inputs -m MODEL -o W.npz, then --samples W.npz"
+        )
+
+
 def require(manifest: Manifest) -> None:
     """Refuse a reduced model that is out of tolerance, or slower than fp32 where it is meant to run.
 
@@ -112,8 +128,8 @@ def require(manifest: Manifest) -> None:
         raise PrecisionRefused(f"{manifest.id} in {manifest.precision} is refused: {'; '.join(faults)} ({figures(manifest)})")
 
 
-def again(folder: Folder, source: Path, samples: Path | None) -> Agreement:
-    """Measure a reduced folder's graphs against the fp32 folder it was made from.
+def again(folder: Folder, source: Path, samples: Path | None) -> Manifest:
+    """Measure a reduced folder's graphs against the fp32 folder it was made from; return its manifest with the figures found now.
 
     Raises:
         PrecisionRefused: it was made from another one, or is out of tolerance.
@@ -126,12 +142,16 @@ def again(folder: Folder, source: Path, samples: Path | None) -> Agreement:
         raise PrecisionRefused(f"{folder.path} was made from a manifest of sha256 {found.of[:12]}…, {source} has {full.sha256[:12]}…")
     wish = Wish(manifest.precision, found.target, samples)
     graphs = {part: folder.graph_bytes(part) for part in run_parts(manifest.graphs)}
-    rows = drawn(whole, DRAWN) if samples is None else _windows(whole, wish)[0]
+    rows, digest = _windows(whole, wish)
     measured = _measured(full, whole, graphs, wish, rows, lambda _: None, perf_counter)
     of = measured.agreement
-    update = {"agreement": of.share, "windows": of.windows, "speed": measured.speed, "runtime": measured.runtime}
-    require(manifest.model_copy(update={"reduced": found.model_copy(update=update)}))
-    return measured.agreement
+    update = {
+        "agreement": of.share, "windows": of.windows, "max_abs_error": of.errors, "samples": digest, "speed": measured.speed,
+        "runtime": measured.runtime,
+    }  # fmt: skip
+    now = manifest.model_copy(update={"reduced": found.model_copy(update=update)})
+    require(now)
+    return now
 
 
 def figures(manifest: Manifest) -> str:
@@ -174,10 +194,6 @@ def _windows(manifest: Expression, wish: Wish) -> tuple[Rows, str | None]:
         if count < FEWEST:
             raise PrecisionRefused(f"{wish.samples}: has {count} windows; at least {FEWEST} are needed to say what share of them agrees")
         return rows, model_folder.sha256(wish.samples.read_bytes())
-    if wish.precision == "int8":
-        raise PrecisionRefused(
-            "int8 is calibrated on pictures like yours: mien windows CLIPS --inputs -m MODEL -o W.npz, then --samples W.npz"
-        )
     return drawn(manifest, DRAWN), None
 
 

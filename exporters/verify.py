@@ -157,8 +157,9 @@ def _measured(folder: Folder, given: Given) -> str:
     if folder.manifest.reduced is not None:
         if given.fp32 is None:
             raise Unmeasured("needs the folder that it was made from: --fp32 DIR, and --samples W.npz for the windows")
-        again = precision.again(folder, given.fp32, given.samples)
-        return f"{again.share:.1%} of {again.windows} windows agree with {given.fp32}"
+        if folder.manifest.precision == "int8" and given.samples is None:
+            raise Unmeasured("needs the windows that it is calibrated for, --samples W.npz: drawn clips say nothing of int8")
+        return f"against {given.fp32}: {precision.figures(precision.again(folder, given.fp32, given.samples))}"
     found = _adopted(folder, given) if folder.manifest.options.get("made_from") == "onnx" else _network(folder, given)
     return "; ".join(f"{p.tensor} ≤ {p.max_abs_error:.1e} (spread {p.spread:.2g})" for p in found)
 

@@ -116,6 +116,10 @@ def onnx(
         raise typer.BadParameter("give either --checkpoint FILE or --random-weights SEED")
     if key_map is not None and checkpoint is None:
         raise typer.BadParameter("--key-map says how a checkpoint's keys are called; it needs --checkpoint FILE")
+    if reduced is not None:
+        from exporters import precision
+
+        precision.check(precision.Wish(reduced, target, samples))
     chosen = options_of(option)
     if labels is not None:
         chosen["labels"] = labels
@@ -134,7 +138,7 @@ def onnx(
         if reduced is None:
             report(made, out)
         else:
-            reduce(whole, out, reduced, samples, target, False, name)
+            reduce(whole, out, reduced, samples, target, False, name, kept=False)
 
 
 @dataclass(frozen=True, slots=True)

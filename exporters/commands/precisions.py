@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from engines.manifest import Manifest
+from engines.manifest import Expression, Manifest
 from exporters.commands.screen import say, steps
 
 Target = Annotated[
@@ -43,27 +43,37 @@ def parsed(text: str, fp32: bool = False) -> Literal["fp16", "int8"]:
 
 
 def reduce(
-    source: Path, out: Path, wanted: Literal["fp16", "int8"], samples: Path | None, target: str, uniform: bool, identity: str | None
-) -> None:
-    """Write `out` and print its figures."""
+    source: Path, out: Path, wanted: Literal["fp16", "int8"], samples: Path | None, target: str, uniform: bool, identity: str | None,
+    kept: bool = True,
+) -> None:  # fmt: skip
+    """Write `out` and print its figures; `kept`: whether the fp32 folder stays."""
     from exporters import precision as precisions
 
     if out.resolve() == source.resolve():
         raise typer.BadParameter("--out is the fp32 folder itself; give another place: both are of use")
     with steps(f"{source.name} to {wanted}") as step:
         made = precisions.write(out, source, precisions.Wish(wanted, target, samples, uniform), identity, step)
-    report(made, out)
+    report(made, out, source if kept else None)
 
 
-def report(made: Manifest, out: Path) -> None:
-    """Print what a reduced folder was measured to be."""
+def report(made: Manifest, out: Path, source: Path | None) -> None:
+    """Print what a reduced folder was measured to be; `source`: the fp32 folder, None if it is not kept."""
     from exporters.precision import figures
 
     say(f"{made.precision}: {figures(made)}")
     if made.reduced is not None and made.reduced.samples is None:
         say("drawn clips are no faces: measure it on your own with --samples W.npz (mien windows CLIPS --inputs)")
     if made.reduced is not None and made.reduced.runtime is None:
-        say(f"{made.reduced.target} is not here, so its speed is not known; on its machine: mien-export verify {out} --fp32 DIR")
+        with_samples = "" if made.reduced.samples is None else " --samples W.npz"
+        where = source if source is not None else "DIR"
+        say(
+            f"{made.reduced.target} is not here, so its speed is not known; on its machine: "
+            f"mien-export verify {out} --fp32 {where}{with_samples}"
+        )
+        if source is None:
+            say(f"DIR is not kept: the same export with --id {made.id} and without --precision writes it")
+    if isinstance(made, Expression) and made.calibration is not None and made.calibration.runtime:
+        say("its calibration and label sets are the fp32 model's; mien windows --labels on this folder, then mien-export fit-temperature")
     say(f"wrote {out}")
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from engines.engine import EngineOptions
 from engines.folder import open_folder
@@ -19,6 +20,7 @@ from exporters.onnx_graph import parsed
 from exporters.precision import PrecisionRefused
 from exporters.probes import drawn_clips
 from exporters.shipped import shipped_folders
+from service.cli import app
 from tests.exporters.command_line import Export, export
 
 __all__ = ["export"]
@@ -53,7 +55,9 @@ def test_fp16_is_made_measured_and_verified(tmp_path: Path, export: Export) -> N
     assert "parity, recorded: agreement 100.0% of 52 windows of samples" in said
     for name in ("files", "graphs", "batch", "cost", "parity, recorded"):
         assert f"ok            {name}: " in said
-    assert "100.0% of 52 windows agree" in said or "a result takes" in said
+    assert "agreement 100.0% of 52 windows of samples" in said.partition("parity, measured: ")[2]
+    _, drawn, _ = export("verify", tmp_path / "half", "--fp32", FER)
+    assert "36 windows of drawn clips" in drawn.partition("parity, measured: ")[2]
     engine = open_engine(open_folder(tmp_path / "half"), "frame", EngineOptions(threads=1))
     assert engine.run({"face": np.zeros((2, 3, 64, 64), np.uint8)})["probabilities"].dtype == np.float32
 
@@ -99,10 +103,11 @@ def test_what_is_out_of_tolerance_or_slower_is_refused_with_its_figures(
         (("--precision", "fp16"), "with --uniform-keyframes"),
         (("--precision", "int8", "--uniform-keyframes"), "mien windows CLIPS --inputs"),
         (("--precision", "fp16", "--target", "abacus"), "no engine backend 'abacus'"),
+        (("--precision", "fp16", "--uniform-keyframes", "--target", "triton"), "a server runs what it was given"),
         (("--precision", "fp16", "--uniform-keyframes", "--samples", "few.npz"), "has 4 windows; at least 32"),
         (("--precision", "fp16", "--uniform-keyframes", "--samples", "short.npz"), "no track has 16 samples on end"),
     ],
-    ids=["unknown", "keyframes", "no samples", "no target", "few", "short"],
+    ids=["unknown", "keyframes", "no samples", "no target", "a server", "few", "short"],
 )
 def test_refusals(tmp_path: Path, export: Export, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...], said: str) -> None:
     samples(tmp_path / "few.npz", 1, 19)
@@ -112,6 +117,43 @@ def test_refusals(tmp_path: Path, export: Export, monkeypatch: pytest.MonkeyPatc
     assert code
     assert said in error
     assert not (tmp_path / "out").exists()
+
+
+def test_int8_is_verified_on_samples_alone(tmp_path: Path, media: Path, export: Export) -> None:
+    given = tmp_path / "W.npz"
+    arguments = ("windows", media / "single_face.mp4", "-m", "fer-small", "--inputs", "-o", given)
+    assert CliRunner().invoke(app, [str(argument) for argument in arguments]).exit_code == 0
+    wish = precision.Wish("int8", target="tensorrt", samples=given, uniform=True)
+    made = precision.write(tmp_path / "eight", FER, wish)
+    assert made.reduced is not None
+    _, said, _ = export("verify", tmp_path / "eight", "--fp32", FER)
+    assert "not measured  parity, measured: needs the windows that it is calibrated for, --samples W.npz" in said
+    code, said, _ = export("verify", tmp_path / "eight", "--fp32", FER, "--samples", given)
+    now = said.partition("parity, measured: ")[2]
+    assert code == 0
+    assert f"agreement {made.reduced.agreement:.1%} of {made.reduced.windows} windows of samples" in now
+    # On a machine with that runtime there is a figure here.
+    assert "; speed " in now
+
+
+def test_a_wish_that_nothing_fulfils_is_refused_before_the_export(tmp_path: Path, export: Export) -> None:
+    arguments = ("onnx", "facial-3dcnn-convlstm", "--random-weights", 0, "--out", tmp_path / "out", "--precision")
+    code, said, error = export(*arguments, "int8")
+    assert (code, said) == (1, "")
+    assert "mien windows CLIPS --inputs" in error
+    code, said, error = export(*arguments, "fp16", "--target", "abacus")
+    assert (code, said) == (1, "")
+    assert "no engine backend 'abacus'" in error
+
+
+def test_a_calibration_that_was_fitted_on_fp32_is_said(tmp_path: Path, export: Export) -> None:
+    fields = model_folder.fields_of(open_folder(FER).manifest)
+    calibration = {"temperature": 1.5, "source": "a test", "ece": 0.1, "runtime": True}
+    model_folder.write(tmp_path / "own", {**fields, "calibration": calibration}, dict(open_folder(FER).files))
+    arguments = ("--precision", "fp16", "--uniform-keyframes", "--target", "tensorrt", "--out", tmp_path / "half")
+    code, said, _ = export("precision", tmp_path / "own", *arguments)
+    assert code == 0
+    assert "its calibration and label sets are the fp32 model's" in said
 
 
 def test_feature_models_and_face_finders_have_no_other_precision(tmp_path: Path) -> None:
