@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from engines.engine import Engine, EngineError, EngineOptions
+from engines.engine import BackendMissing, Engine, EngineError, EngineOptions
 from engines.folder import Folder
-from engines.open import open_engine
+from engines.open import names, open_engine
 from engines.terms import Part
 
 AUTO = "auto"
@@ -54,6 +54,8 @@ def open_model(
         BackendMissing: the backend asked for is not there.
         EngineError: it refuses a graph; or, with `auto`, every candidate does, each with its reason.
     """
+    if options.backend not in (AUTO, *names()):
+        raise BackendMissing(f"no engine backend {options.backend!r}; there are: {', '.join((AUTO, *names()))}")
     if options.backend != AUTO:
         return Opened(_all(folder, parts, options, exact))
     if options.providers is not None:

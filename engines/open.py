@@ -23,6 +23,15 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(module.name for module in pkgutil.iter_modules(backends.__path__)))
 
 
+def offers(name: str) -> str:
+    """Say what a backend has to choose from here (providers, devices, its SDK); empty: it is not here, or has nothing to tell."""
+    try:
+        said: str = import_module(f"engines.backends.{name}").offers()
+    except (ImportError, OSError, AttributeError, BackendMissing):
+        return ""
+    return said
+
+
 def open_engine(folder: Folder, part: Part, options: EngineOptions) -> Engine:
     """Open one graph of a verified folder.
 

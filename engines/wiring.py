@@ -30,6 +30,15 @@ def run_parts(parts: Iterable[Part]) -> tuple[Part, ...]:
     return ("full",)
 
 
+def exact_parts(manifest: Manifest) -> tuple[Part, ...]:
+    """Say which graphs run in fp32 whatever is asked for: a frame graph whose features choose keyframes would choose other frames."""
+    if not isinstance(manifest, Expression) or manifest.keyframes.model is not None:
+        return ()
+    keyframes = manifest.keyframes
+    chooses = keyframes.selector == "kmeans" or (keyframes.selector == "itq" and keyframes.file is not None)
+    return ("frame",) if chooses else ()
+
+
 def fault(manifest: Manifest) -> str | None:
     """Return the first rule a manifest breaks, with the key and what is there instead; None: it fits together."""
     return next(_faults(manifest), None)

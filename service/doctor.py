@@ -11,7 +11,7 @@ import platform
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -22,11 +22,11 @@ from engines import wiring
 from engines.choice import open_model
 from engines.engine import Engine, EngineError, EngineOptions
 from engines.folder import Folder, open_folder
-from engines.manifest import Detector
-from engines.open import names
+from engines.open import names, offers
+from engines.terms import Part
 from service.chosen import engine_options, finder_options, open_models, settled
 from service.config import Config
-from service.models import Models, UnknownModel
+from service.models import Models, UnknownModel, how_opened
 from service.perception.pixels import open_alone
 
 State = Literal["ok", "absent", "fault"]
@@ -129,8 +129,9 @@ def runtimes(models: Models, config: Config) -> Iterator[Finding]:
     for name in names():
         wanted = name == config.engine.backend
         asked = engine_options(config)
-        options = replace(asked, backend=name, providers=asked.providers if wanted else None)
+        options = replace(asked, backend=name, providers=asked.providers if wanted else None, precision="fp32")
         state, said = _opened(folder, options)
+        said = "; ".join(part for part in (said, offers(name)) if part)
         yield Finding("runtimes", name, "fault" if wanted and state == "fault" else "ok" if state == "ok" else "absent", said)
 
 
@@ -148,7 +149,8 @@ def networks(models: Models, config: Config) -> Iterator[Finding]:
 
 
 def _folder(folder: Folder, config: Config) -> tuple[State, str]:
-    return _opened(folder, finder_options(config) if isinstance(folder.manifest, Detector) else engine_options(config))
+    options, exact = how_opened(folder.manifest, engine_options(config), finder_options(config))
+    return _opened(folder, options, exact)
 
 
 def _alone(engine: Engine) -> tuple[State, str]:
@@ -157,9 +159,9 @@ def _alone(engine: Engine) -> tuple[State, str]:
     return "ok", f"{info.backend} {info.version}"
 
 
-def _opened(folder: Folder, options: EngineOptions) -> tuple[State, str]:
+def _opened(folder: Folder, options: EngineOptions, exact: Sequence[Part] = ()) -> tuple[State, str]:
     try:
-        opened = open_model(folder, wiring.run_parts(folder.manifest.graphs), options)
+        opened = open_model(folder, wiring.run_parts(folder.manifest.graphs), options, exact=exact)
     except EngineError as error:
         return "fault", str(error)
     infos = {part: engine.info for part, engine in opened.engines.items()}
@@ -167,6 +169,8 @@ def _opened(folder: Folder, options: EngineOptions) -> tuple[State, str]:
         engine.close()
     first = next(iter(infos.values()))
     said = f"{first.backend} {first.version}, graphs {', '.join(infos)}"
+    if exact and options.precision != "fp32":
+        said += f"; {', '.join(exact)} in fp32, not {options.precision}: its features choose keyframes"
     return "ok", said if opened.why is None else f"{said}; {opened.why}"
 
 

@@ -198,7 +198,7 @@ class Models:
         self._check_requirements(folder)
         features = self._features(folder)
         itq, notes = _itq(folder, features)
-        options, exact = self._asked(manifest, itq)
+        options, exact = how_opened(manifest, self._options, self._finder)
         opened = open_model(folder, wiring.run_parts(manifest.graphs), options, exact=exact)
         sizes: dict[Part, int] = {}
         try:
@@ -219,15 +219,6 @@ class Models:
         said = (*notes, *([opened.why] if opened.why else []), *(kept if options.precision != "fp32" else []))
         runs = " + ".join(dict.fromkeys(engine.info.backend for engine in opened.engines.values()))
         return Model(manifest, name, runs, itq, said, features)
-
-    def _asked(self, manifest: Manifest, itq: Itq | None) -> tuple[EngineOptions, tuple[Part, ...]]:
-        """Return how a model is opened, and which of its graphs must run in fp32: what is chosen by their numbers would jump."""
-        if isinstance(manifest, Detector):
-            return replace(self._finder, precision="fp32"), ()
-        if not isinstance(manifest, Expression):
-            return replace(self._options, precision="fp32"), ()
-        chooses = itq is not None or manifest.keyframes.selector == "kmeans"
-        return self._options, ("frame",) if chooses and manifest.keyframes.model is None else ()
 
     def _features(self, folder: Folder) -> Features | None:
         """Return the model that a folder's keyframes lean on, loaded."""
@@ -261,6 +252,18 @@ class Models:
             outputs = sorted({tensor.name for graph in other.manifest.graphs.values() for tensor in graph.outputs})
             if need.output not in outputs:
                 raise FolderError(f"{where} for its output {need.output!r}, it has {', '.join(outputs)}; export one of them again")
+
+
+def how_opened(manifest: Manifest, options: EngineOptions, finder: EngineOptions) -> tuple[EngineOptions, tuple[Part, ...]]:
+    """Return how a model is opened, and which of its graphs run in fp32 all the same: what is chosen by their numbers would jump.
+
+    `finder`: the options of face finders.
+    """
+    if isinstance(manifest, Detector):
+        return replace(finder, precision="fp32"), ()
+    if not isinstance(manifest, Expression):
+        return replace(options, precision="fp32"), ()
+    return options, wiring.exact_parts(manifest)
 
 
 def _open_again(before: Folder, part: Part, options: EngineOptions, exact: Sequence[Part]) -> Engine:

@@ -98,6 +98,11 @@ class OnnxEngine:
         self._session = None
 
 
+def offers() -> str:
+    """Name the execution providers this build of ONNX Runtime has, whether or not they work here."""
+    return f"providers {', '.join(ort.get_available_providers())}"
+
+
 def open_graph(data: bytes, name: str, graph: Graph, options: EngineOptions) -> OnnxEngine:
     """Open a graph from its verified bytes; `name` is for errors.
 

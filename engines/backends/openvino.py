@@ -75,6 +75,11 @@ class OpenVinoEngine:
         self._requests = None
 
 
+def offers() -> str:
+    """Name the devices OpenVINO finds."""
+    return f"devices {', '.join(_core().available_devices)}"
+
+
 def open_graph(data: bytes, name: str, graph: Graph, options: EngineOptions) -> OpenVinoEngine:
     """Compile a graph from its verified bytes; `name` is for errors.
 

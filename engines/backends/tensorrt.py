@@ -132,6 +132,16 @@ class TensorRtEngine:
         return (DeviceFull if full else EngineError)(f"{self._name}: {what}: {said[:400]}")
 
 
+def offers() -> str:
+    """Name the package that builds and runs plans.
+
+    Raises:
+        BackendMissing: there is none.
+    """
+    kit = sdk.load()
+    return f"SDK {kit.name} {kit.version}"
+
+
 def open_graph(data: bytes, name: str, graph: Graph, options: EngineOptions) -> Engine:
     """Open a graph from its verified bytes, its plan found or built; `name` is for errors.
 

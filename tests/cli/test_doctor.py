@@ -36,6 +36,7 @@ def test_what_it_says_is_so() -> None:
     assert here["machine", "mien"]["detail"] == metadata.version("mien")
     assert {name for topic, name in here if topic == "runtimes"} == set(names())
     assert onnxruntime.__version__ in here["runtimes", "onnx"]["detail"]
+    assert f"providers {', '.join(onnxruntime.get_available_providers())}" in here["runtimes", "onnx"]["detail"]
     assert here["models", "fer-small (chosen)"]["state"] == "ok"
     assert here["models", "blazeface-front (chosen)"]["state"] == "ok"
     assert here["models", "faceapi-expression"]["detail"].startswith("onnx:CPUExecutionProvider")
@@ -59,7 +60,7 @@ def test_a_table_for_people() -> None:
 def test_what_is_asked_for_and_cannot_run_is_a_fault() -> None:
     result = doctor("--backend", "nothing")
     assert result.exit_code == 1
-    assert "no engine backend 'nothing'" in result.stdout
+    assert "no engine backend 'nothing'; there are: auto, onnx" in result.stdout
     there = found("--model", "nobody")
     assert there["models", "nobody (chosen)"]["state"] == "fault"
     assert "no model 'nobody'" in there["models", "nobody (chosen)"]["detail"]
@@ -80,3 +81,14 @@ def test_a_broken_folder_is_named_and_is_no_fault_unless_chosen(tmp_path: Path) 
 
 def test_auto_says_why() -> None:
     assert "backend auto took " in found("--backend", "auto")["models", "fer-small (chosen)"]["detail"]
+
+
+def test_a_model_is_opened_in_the_precision_that_the_service_gives_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    # onnx refuses bf16, and neither the face finder nor a frame graph that chooses keyframes is ever given it.
+    monkeypatch.setenv("MIEN_ENGINE__PRECISION", "bf16")
+    here = found()
+    assert here["runtimes", "onnx"]["state"] == "ok"
+    assert here["models", "blazeface-front (chosen)"]["detail"].startswith("onnx:CPUExecutionProvider")
+    chosen = here["models", "fer-small (chosen)"]
+    assert chosen["state"] == "ok"
+    assert "frame in fp32, not bf16: its features choose keyframes" in chosen["detail"]
