@@ -36,7 +36,8 @@ INTRODUCTION = """# The networks on runtimes
 
 Written by `python -m benchmarks.runtimes --write` on {day}: {where}. Every architecture at its default size, random weights, one thread,
 the ways in turn, {turns} turns each; milliseconds per result (the new samples of a hop through the frame graph, then the window graph; or
-the whole graph), median and quartiles. Times: the median over turns of onnx's time over the way's.
+the whole graph), median and quartiles. Times: the median over turns of onnx's time over the way's. A session runs a frame graph whose
+features choose keyframes (`fer-small` as shipped) in fp32, whatever it takes in bf16 ([engines.md](engines.md)).
 
 ![Milliseconds per result](images/runtimes.png)
 

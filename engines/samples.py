@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,8 +31,7 @@ def windows(path: Path, manifest: Expression, most: int = MOST, hop: int | None 
     one to the next, the model's own if left out.
 
     Raises:
-        SamplesRefused: it is no such file, has no crops, other ones, or no track as long as a window.
-        OSError: it cannot be read.
+        SamplesRefused: it cannot be read, is no such file, has no crops, other ones, or no track as long as a window.
     """
     crops = crops_of(manifest)
     arrays = _arrays(path, crops)
@@ -59,10 +59,12 @@ def _arrays(path: Path, crops: Mapping[str, Tensor]) -> dict[str, NDArray[np.gen
             if missing := sorted({"clip", "track", *named.values()} - set(file.files)):
                 raise SamplesRefused(f"{path}: has no {', '.join(missing)}; write it with mien windows --inputs and the same model")
             found = {"clip": file["clip"], "track": file["track"], **{name: file[key] for name, key in named.items()}}
-    except (ValueError, KeyError, EOFError) as error:
+    except OSError as error:
+        raise SamplesRefused(f"{path}: cannot be read: {error.strerror or error}; write it with mien windows --inputs") from None
+    except (ValueError, KeyError, EOFError, BadZipFile) as error:
         if isinstance(error, SamplesRefused):
             raise
-        raise SamplesRefused(f"{path}: is no archive of arrays: {error}; write it with mien windows --inputs") from None
+        raise SamplesRefused(f"{path}: is no archive of arrays; write it with mien windows --inputs") from None
     for name, tensor in crops.items():
         array = found[name]
         if array.dtype != tensor.dtype or array.shape[1:] != tensor.shape:

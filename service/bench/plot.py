@@ -16,6 +16,23 @@ class NoPlots(Refusal):
     """Nothing could be drawn, or not in that format."""
 
 
+def check(path: Path) -> None:
+    """Refuse a picture that could not be written, before minutes are spent on what it shows.
+
+    Raises:
+        PlottingMissing: matplotlib is not there.
+        NoPlots: it writes no such format, or there is no such folder.
+    """
+    check_plotting("--plot")
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    formats = sorted(FigureCanvasBase.get_supported_filetypes())
+    if path.suffix.lower().lstrip(".") not in formats:
+        raise NoPlots(f"--plot {path}: no format {path.suffix!r}; there are: {', '.join(formats)}")
+    if not path.absolute().parent.is_dir():
+        raise NoPlots(f"--plot {path}: there is no folder {path.parent}")
+
+
 def draw(measured: Sequence[Measured], path: Path, title: str) -> None:
     """Write a picture in the format of the path's suffix (png, svg, pdf); ways that did not run are left out.
 
@@ -45,8 +62,11 @@ def draw(measured: Sequence[Measured], path: Path, title: str) -> None:
         axes.set_xscale("log")
     for row, (one, value) in enumerate(zip(shown, medians, strict=True)):
         ratio = "" if one.ratio is None or one.ratio == 1 else f", {one.ratio:.2f}×"
-        axes.annotate(f"{value:.3g} ms{ratio}", (value + spread[1][row], row), (4, 0), textcoords="offset points", va="center", fontsize=8)
-    axes.margins(x=0.18)
+        axes.annotate(
+            f"{value:.3g} ms{ratio}{_lost(one)}", (value + spread[1][row], row), (4, 0), textcoords="offset points", va="center", fontsize=8
+        )
+    # Room for the longest words at the end of a bar.
+    axes.margins(x=0.18 if all(one.difference is None for one in shown) else 0.45)
     axes.set_xlabel("ms per result (median, quartiles)")
     axes.set_title(title, fontsize=10, loc="left")
     axes.spines[["top", "right"]].set_visible(False)
@@ -54,6 +74,14 @@ def draw(measured: Sequence[Measured], path: Path, title: str) -> None:
         figure.savefig(path, dpi=150)
     except ValueError as error:
         raise NoPlots(f"{path}: {error}") from None
+
+
+def _lost(one: Measured) -> str:
+    """Say what the way loses, beside its speed."""
+    if one.difference is None:
+        return ""
+    agree = one.difference.agreement
+    return f", differs by {one.difference.largest:.1e}" if agree is None else f", {agree:.1%} of labels"
 
 
 def _name(one: Measured) -> str:

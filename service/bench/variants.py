@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import median, quantiles
 from time import perf_counter
 from typing import Any
@@ -58,7 +58,8 @@ class Difference:
 @dataclass(frozen=True, slots=True)
 class Measured:
     """A variant's figures: milliseconds per result, turn by turn; `ratio`: median over turns of the time of the first variant that
-    answers the same question (labels, crops) over this one's; `difference`: from that one; `why`: it could not run, all else is empty."""
+    answers the same question (labels, crops) over this one's; `difference`: from that one; `why`: it could not run, all else is empty;
+    `note`: what else to know of how it ran."""
 
     model: str
     precision: str
@@ -70,6 +71,7 @@ class Measured:
     ratio: float | None = None
     difference: Difference | None = None
     why: str | None = None
+    note: str = ""
 
     @property
     def median_ms(self) -> float:
@@ -95,19 +97,28 @@ def bench(
     with ExitStack() as stack:
         running: dict[int, dict[Part, Engine]] = {}
         failed: dict[int, str] = {}
+        notes: dict[int, str] = {}
         for index, variant in enumerate(variants):
             watch(f"opening {_title(variant)}")
             try:
-                opened = open_model(variant.folder, wiring.run_parts(variant.manifest.graphs), variant.options).engines
-                for engine in opened.values():
+                opened = open_model(variant.folder, wiring.run_parts(variant.manifest.graphs), variant.options)
+                for engine in opened.engines.values():
                     stack.enter_context(closing(engine))
-                running[index] = dict(opened)
+                running[index], notes[index] = dict(opened.engines), _note(variant, opened.why)
             except EngineError as error:
                 failed[index] = str(error)
         seconds = _in_turn(variants, running, failed, turns, watch, clock)
         differences = _compared(variants, running, failed, watch)
         infos = {index: next(iter(engines.values())).info for index, engines in running.items()}
-    return [_measured(variants, index, infos, seconds, differences, failed) for index in range(len(variants))]
+    found = [_measured(variants, index, infos, seconds, differences, failed) for index in range(len(variants))]
+    return [replace(one, note="" if one.why is not None else notes[index]) for index, one in enumerate(found)]
+
+
+def _note(variant: Variant, why: str | None) -> str:
+    """Say what `auto` took and why, and where a session would not run a graph like this."""
+    exact = wiring.exact_parts(variant.manifest) if variant.options.precision != "fp32" else ()
+    kept = f"a session runs the {', '.join(exact)} graph in fp32: its features choose keyframes" if exact else ""
+    return "; ".join(part for part in (kept, why) if part)
 
 
 def runs_of(engines: Mapping[Part, Engine]) -> Runs:

@@ -49,7 +49,9 @@ def bench(
         Path | None, typer.Option("--samples", metavar="W.npz", help="Real crops (`mien windows --inputs`): what is lost is measured too.")
     ] = None,
     turns: Annotated[int, typer.Option("--turns", metavar="N", help="Times each way is run.", min=2)] = 15,
-    form: Annotated[Form, typer.Option("--format", help="How figures are written.")] = Form.TABLE,
+    form: Annotated[
+        Form | None, typer.Option("--format", help="How figures are written; left out, as FILE's suffix says, else a table.")
+    ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE", help="Instead of standard output.")] = None,
     plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE.png", help="Draw it too (svg, pdf as well).")] = None,
     dirs: ModelDirs = None,
@@ -57,25 +59,27 @@ def bench(
 ) -> None:
     """Time models side by side: every model on every runtime, batch and thread count given, all in turn."""
     with told():
-        from service.bench.plot import draw
+        from service.bench.plot import check, draw
         from service.bench.variants import bench as measure
-        from service.refusal import check_plotting
         from service.tables import working
 
+        form = form or (Form.JSON if output is not None and output.suffix.lower() == ".json" else Form.TABLE)
+        # What cannot be written is told before minutes are spent.
         if plot is not None:
-            check_plotting("--plot")  # before minutes are spent
+            check(plot)
         chosen = load(config, {"model": {"dirs": dirs or None}})
-        with working() as watch:
-            found = measure(
-                _variants(chosen, models, backend or ["onnx"], precision or ["fp32"], batch or [1], threads or [1], samples), turns, watch
-            )
+        variants = _variants(chosen, models, backend or ["onnx"], precision or ["fp32"], batch or [1], threads or [1], samples)
         with text_file(output) as out:
+            with working() as watch:
+                found = measure(variants, turns, watch)
             if form is Form.JSON:
                 out.write(json.dumps([_plain(one) for one in found], ensure_ascii=False, indent=1) + "\n")
             else:
                 from service.tables import print_table
 
                 print_table(out, HEADS, [_row(one) for one in found], f"{len(found)} ways, {turns} turns each; ms: of one result")
+                notes = [f"note: {one.model} on {one.asked}: {one.note}\n" for one in found if one.note]
+                out.writelines(dict.fromkeys(notes))
         if plot is not None:
             draw(found, plot, f"mien bench, {turns} turns" + (f", {samples.name}" if samples else ""))
         if all(one.why is not None for one in found):
@@ -100,6 +104,9 @@ def _variants(
             folder = open_folder(there.folder(own.model.id).path)
         if not isinstance(folder.manifest, Expression):
             raise Usage(f"model {folder.manifest.id!r} is of kind {folder.manifest.kind}; bench times those of kind expression")
+        largest = folder.manifest.batch.max
+        if max(batches) > largest:
+            raise Usage(f"--batch {max(batches)}: {folder.manifest.id} takes up to {largest} at once (batch.max of its manifest)")
         rows = noise(folder.manifest, 2) if samples is None else windows(samples, folder.manifest)
         for backend, computed, count, size in product(backends, precisions, threads, batches):
             options = replace(engine_options(chosen), backend=backend, threads=count, precision=_precision(computed))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -123,7 +124,33 @@ def test_a_picture_of_it(tmp_path: Path) -> None:
     assert picture is not None
     assert len(np.unique(picture.reshape(-1, 3), axis=0)) > 10
     wrong = mien("bench", "fer-small", "--turns", 2, "--plot", tmp_path / "b.xyz")
-    assert (wrong.exit_code, len(wrong.stderr.splitlines())) == (2, 1)
+    assert (wrong.exit_code, wrong.stdout, len(wrong.stderr.splitlines())) == (2, "", 1)
+    assert "no format '.xyz'; there are: " in wrong.stderr
+    nowhere = mien("bench", "fer-small", "--turns", 2, "--plot", tmp_path / "no" / "b.png")
+    assert (nowhere.exit_code, nowhere.stdout) == (2, "")
+
+
+def test_a_file_is_in_the_form_its_name_says(tmp_path: Path) -> None:
+    result = mien("bench", "fer-small", "--turns", 2, "-o", tmp_path / "b.json")
+    assert (result.exit_code, result.output) == (0, "")
+    assert [one["model"] for one in json.loads((tmp_path / "b.json").read_text())] == ["fer-small"]
+    told = mien("bench", "fer-small", "--turns", 2, "-o", tmp_path / "no" / "b.json")
+    assert (told.exit_code, len(told.stderr.splitlines())) == (1, 1)
+
+
+def test_notes_say_what_auto_took_and_what_a_session_would_not_run() -> None:
+    auto, bf16 = variants(1, backend="auto")[0], variants(1, backend="auto")[0]
+    bf16 = replace(bf16, options=replace(bf16.options, precision="bf16"))
+    found, rounded = bench([auto, bf16], 2, lambda text: None)
+    assert found.note.startswith(f"backend auto took {found.runtime}")
+    if rounded.why is None:
+        assert rounded.note.startswith("a session runs the frame graph in fp32: its features choose keyframes; backend auto took ")
+
+
+def test_a_batch_that_the_model_does_not_take_is_refused() -> None:
+    result = mien("bench", "fer-small", "--batch", 1, "--batch", 100_000)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "--batch 100000: fer-small takes up to 16 at once" in result.stderr
 
 
 def test_models_that_cannot_be_timed_are_refused() -> None:
@@ -162,6 +189,8 @@ def test_samples_that_do_not_fit_are_refused_by_array(samples: Path, tmp_path: P
     (tmp_path / "x.npz").write_bytes(b"?")
     with pytest.raises(SamplesRefused, match="is no archive of arrays"):
         windows(tmp_path / "x.npz", manifest)
+    with pytest.raises(SamplesRefused, match=r"nobody\.npz: cannot be read: No such file"):
+        windows(tmp_path / "nobody.npz", manifest)
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), max_size=60), st.integers(1, 6), st.integers(1, 4))
