@@ -6,6 +6,7 @@ Owns its flags and order of work. Does not own the evaluation (`service/evaluati
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -67,11 +68,13 @@ def evaluate(
         if report is not None:
             reporting.check(report)
         chosen = load(config, networks(model, detector, models, backend, threads, allow_random_weights, None, None))
-        with Analyser.create(chosen) as analyser:
+        with ExitStack() as stack:
+            analyser = stack.enter_context(Analyser.create(chosen))
             labels: tuple[str, ...] = getattr(analyser.model.manifest, "labels", ())
             data = read(dataset, labels, renamed, analyser.model.name.id, subjects)
+            # Opened first: hours later is no time to learn that it cannot be written.
+            out = stack.enter_context(text_file(output))
             done = run(analyser, data, folds, steps, progress, _complain)
-        with text_file(output) as out:
             if form is Format.JSON:
                 out.write(document.text(done))
             else:

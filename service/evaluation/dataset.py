@@ -141,7 +141,7 @@ class _Rows:
             if not clip.is_file():
                 raise DatasetError(f"{at}, column clip: {named!r} is no file beside the CSV; paths are relative to the CSV")
             label = self._label(at, row["label"]) if "label" in row else None
-            annotation = read_trace(self._file.parent / _filled(at, "trace", row["trace"])) if "trace" in row else None
+            annotation = self._trace(at, row["trace"]) if "trace" in row else None
             split = row.get("split", "")
             if split not in ("", *SPLITS):
                 raise DatasetError(f"{at}, column split: is {split!r}; allowed: {', '.join(SPLITS)}, or nothing (test)")
@@ -154,6 +154,12 @@ class _Rows:
             self.left_out.append(named)
             return
         self.clips.append(Labelled(Source(clip, named), label, annotation, subject, split == "dev" or subject in self._dev, fold))
+
+    def _trace(self, at: str, given: str) -> Annotation:
+        file = self._file.parent / _filled(at, "trace", given)
+        if not file.is_file():
+            raise DatasetError(f"{at}, column trace: {given!r} is no file beside the CSV; paths are relative to the CSV")
+        return read_trace(file)
 
     def _label(self, at: str, given: str) -> str:
         label = self._renamed.get(_filled(at, "label", given), given)
@@ -200,8 +206,10 @@ def _table(file: Path, required: Sequence[str], known: Sequence[str]) -> tuple[l
         raise DatasetError(f"{shown(file)} cannot be read as CSV in UTF-8: {error}") from None
     unknown = [name for name in head if name not in known]
     if unknown or len(set(head)) != len(head) or not set(required) <= set(head):
+        apart = next((name for sign, name in (("\t", "tabs"), (";", "semicolons")) if len(head) == 1 and sign in head[0]), None)
         raise DatasetError(
             f"{shown(file)} has columns {', '.join(head) or 'none'}; needed: {', '.join(required)}, allowed: {', '.join(known)}"
+            + (f"; its cells are kept apart by {apart}, they must be by commas" if apart else "")
         )
     for number, row in rows:
         if len(row) != len(head):

@@ -100,23 +100,32 @@ def heard(clip: Labelled, events: Iterable[SessionEvent]) -> Heard:
     )  # fmt: skip
 
 
+def within(heard: Heard) -> NDArray[np.bool_]:
+    """Tell which of the annotator's times lie within the clip, (n,); all of them where no window says how long it is."""
+    assert heard.clip.annotation is not None
+    t_s, trace = heard.clip.annotation.t_s, heard.trace
+    if trace is None:
+        return np.ones(len(t_s), bool)
+    # A frame lasts until the next one would come.
+    interval = float(np.median(np.diff(trace.t_s))) if len(trace.t_s) > 1 else 0.0
+    return np.asarray(t_s <= trace.t_s[-1] + interval + 1e-6, np.bool_)
+
+
 def sampled(heard: Heard, dimension: str) -> Sampled | None:
     """Return a clip's truth and prediction of one dimension at the annotator's times; None where either is missing."""
     annotation, trace = heard.clip.annotation, heard.trace
     if annotation is None or trace is None or dimension not in annotation.values or dimension not in trace.values:
         return None
-    # A frame lasts until the next one would come.
-    interval = float(np.median(np.diff(trace.t_s))) if len(trace.t_s) > 1 else 0.0
-    within = annotation.t_s <= trace.t_s[-1] + interval + 1e-6
-    if not within.any():
+    inside = within(heard)
+    if not inside.any():
         return None
-    t_s = annotation.t_s[within]
+    t_s = annotation.t_s[inside]
     later = np.clip(np.searchsorted(trace.t_s, t_s), 1, max(1, len(trace.t_s) - 1))
     nearest = np.where(t_s - trace.t_s[later - 1] <= np.abs(trace.t_s[np.minimum(later, len(trace.t_s) - 1)] - t_s), later - 1, later)
     nearest = np.minimum(nearest, len(trace.t_s) - 1)
     predicted = np.interp(t_s, trace.t_s, trace.values[dimension])
-    pair = Pair(t_s, annotation.values[dimension][within], predicted)
-    return Sampled(pair, int((~trace.held[nearest]).sum()), int((~within).sum()))
+    pair = Pair(t_s, annotation.values[dimension][inside], predicted)
+    return Sampled(pair, int((~trace.held[nearest]).sum()), int((~inside).sum()))
 
 
 def _frames(times: Mapping[int, int], values: Iterable[TraceValue], names: tuple[str, ...], seen: Mapping[int, int]) -> FrameTrace:

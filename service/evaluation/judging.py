@@ -16,7 +16,7 @@ import numpy as np
 from engines.finishing import PostProcessing
 from service.evaluation import chain, scores
 from service.evaluation.dataset import DIMENSIONS, DatasetError, Labelled
-from service.evaluation.hearing import Heard, sampled
+from service.evaluation.hearing import Heard, sampled, within
 from service.evaluation.scores import NONE, Counts
 
 MANY_FOLDS = 10
@@ -189,14 +189,15 @@ def _traces(heard: Sequence[Heard], dimension: str, fitted: PostProcessing | Non
 def _means(heard: Sequence[Heard], dimension: str) -> TraceScores | None:
     there = [one for one in heard if one.clip.annotation is not None and dimension in one.clip.annotation.values]
     pairs = [
-        (float(one.clip.annotation.values[dimension].mean()), one.values[dimension])
-        for one in there
-        if one.clip.annotation is not None and dimension in one.values
+        (one.clip.annotation.values[dimension][inside], one.values[dimension], int((~inside).sum()))
+        for one, inside in ((one, within(one)) for one in there)
+        if one.clip.annotation is not None and dimension in one.values and inside.any()
     ]
     if not pairs:
         return None
-    truth, said = (np.array(column) for column in zip(*pairs, strict=True))
-    return TraceScores(len(pairs), len(pairs), len(there) - len(pairs), 0, 0, *_three(truth, said))
+    truth, said = np.array([values.mean() for values, _, _ in pairs]), np.array([value for _, value, _ in pairs])
+    outside = sum(left_out for _, _, left_out in pairs)
+    return TraceScores(len(pairs), len(pairs), len(there) - len(pairs), 0, outside, *_three(truth, said))
 
 
 def _three(truth: chain.Values, said: chain.Values) -> tuple[float, float, float]:

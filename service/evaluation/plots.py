@@ -111,6 +111,7 @@ def _one_trace(done: Evaluation, figure: Figure, rows: int, row: int, one: Heard
         # Where the model said nothing of its own, the ground is grey.
         axes.fill_between(trace.t_s, 0, 1, where=~trace.held, transform=axes.get_xaxis_transform(), color=NOTHING, step="mid")
     axes.set_ylim(-1.05, 1.05)
+    axes.set_ylabel(dimension, fontsize=9)
     axes.set_xlim(pair.t_s[0], max(pair.t_s[-1], pair.t_s[0] + 1e-3))
     axes.grid(alpha=0.3)
     said = "not defined" if agreed < -1 else f"{agreed:.2f}"

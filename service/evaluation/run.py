@@ -15,8 +15,8 @@ from engines.finishing import PostProcessing
 from engines.manifest import Expression
 from service.analyze import Analyser
 from service.evaluation import chain, judging
-from service.evaluation.dataset import Dataset, DatasetError
-from service.evaluation.hearing import Heard, listen, sampled
+from service.evaluation.dataset import DIMENSIONS, Dataset, DatasetError
+from service.evaluation.hearing import Heard, listen, sampled, within
 from service.evaluation.judging import Scores
 from service.models import Model
 from service.tables import Advance
@@ -73,6 +73,12 @@ def evaluate(
     held_out = [clip for clip in dataset.clips if not clip.development]
     if not held_out:
         raise DatasetError(f"all clips of {dataset.name} are of the development part; leave some to be scored")
+    given = _given(manifest)
+    if not dataset.labelled and not set(given) & set(dataset.dimensions):
+        raise DatasetError(
+            f"{dataset.name} has traces of {' and '.join(dataset.dimensions)}, and model {analyser.model.name.id!r} gives "
+            f"{' and '.join(given) or 'neither valence nor arousal'}; take a model that gives them, or label the clips"
+        )
     # Before the hours of work: a division that cannot be had is told now.
     divided = judging.folds(held_out, wanted_folds)
     heard, unreadable = [], []
@@ -109,6 +115,11 @@ def _chains(development: tuple[Heard, ...], dataset: Dataset, manifest: Expressi
     return found
 
 
+def _given(manifest: Expression) -> tuple[str, ...]:
+    """Return the dimensions that a model gives, predicted or derived from its labels."""
+    return DIMENSIONS if manifest.affect is not None else tuple(d for d in DIMENSIONS if d in manifest.outputs)
+
+
 def _notes(
     model: Model, dataset: Dataset, heard: tuple[Heard, ...], development: tuple[Heard, ...], divided: Mapping[str, object]
 ) -> list[str]:
@@ -131,9 +142,16 @@ def _notes(
     both = sorted({one.clip.subject for one in heard} & {one.clip.subject for one in development} - {""})
     if both:
         notes.append(f"subjects in the development part and outside it, so that the post-processing knows them: {_some(both)}")
-    if any(one.clip.annotation for one in heard) and any(one.trace and not one.trace.values and not one.values for one in heard):
-        notes.append(f"model {model.name.id!r} gives neither valence nor arousal: traces cannot be scored")
+    late = [one.clip.source.name for one in heard if one.clip.annotation is not None and not within(one).all()]
+    if late:
+        notes.append(
+            f"the annotator's values after the end of the clip are left out (time_s is in seconds), in {len(late)} of {len(heard)}: "
+            f"{_some(late)}"
+        )
     manifest = model.manifest
+    lacking = [d for d in dataset.dimensions if isinstance(manifest, Expression) and d not in _given(manifest)]
+    if lacking:
+        notes.append(f"model {model.name.id!r} does not give {' or '.join(lacking)}: traces of it are not scored")
     if dataset.dimensions and isinstance(manifest, Expression) and manifest.affect and not {"valence", "arousal"} & set(manifest.outputs):
         notes.append(f"valence and arousal of {model.name.id!r} are derived from its label probabilities, not predicted")
     if not divided:

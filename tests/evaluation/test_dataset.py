@@ -70,7 +70,9 @@ def test_traces(folder: Path) -> None:
         ("clip,subject\na.mp4,ann\n", "it needs label, or trace, or both"),
         ("clip,label\n", "has a header and no rows"),
         ("", "has columns none; needed: clip"),
-        ("clip,trace\na.mp4,none.csv\n", "D/none.csv does not exist"),
+        ("clip,trace\na.mp4,none.csv\n", "line 2, column trace: 'none.csv' is no file beside the CSV"),
+        ("clip;label\na.mp4;happy\n", "its cells are kept apart by semicolons, they must be by commas"),
+        ("clip\tlabel\na.mp4\thappy\n", "its cells are kept apart by tabs, they must be by commas"),
     ],
 )
 def test_a_bad_row_is_told_by_line_and_column(folder: Path, text: str, said: str) -> None:

@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from engines.folder import open_folder
 from exporters import __main__ as exporting
+from exporters import model_folder
 from service.cli import app
 from service.evaluation import scores
 
@@ -174,6 +175,32 @@ def test_what_cannot_be_done_is_told_before_the_work(
     assert result.stdout == ""
     assert said in result.stderr
     assert len(result.stderr.splitlines()) == 1
+
+
+def test_values_after_the_end_are_told(traced: Path) -> None:
+    (traced / "clips.csv").write_text("clip,trace\nsingle_face.mp4,single_face.csv\n", encoding="utf-8")
+    (traced / "single_face.csv").write_text("time_s,valence\n0,0\n1,0.1\n40,0.2\n80,0.3\n", encoding="utf-8")
+    found = json.loads(mien("evaluate", "fer-small", traced, "--format", "json").stdout)
+    assert found["scores"]["traces"]["valence"]["outside"] == 2
+    assert [note for note in found["notes"] if "after the end of the clip are left out (time_s is in seconds), in 1 of 1" in note]
+
+
+def test_traces_want_a_model_that_gives_them(traced: Path, tmp_path: Path) -> None:
+    shipped = open_folder(Path(str(files("engines") / "models" / "fer-small")))
+    fields = {name: value for name, value in model_folder.fields_of(shipped.manifest).items() if name != "affect"}
+    model_folder.write(tmp_path / "mute", {**fields, "id": "mute"}, dict(shipped.files))
+    refused = mien("evaluate", tmp_path / "mute", traced)
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "has traces of valence, and model 'mute' gives neither valence nor arousal" in refused.stderr
+    (traced / "clips.csv").write_text("clip,label,trace\nsingle_face.mp4,happy,single_face.csv\n", encoding="utf-8")
+    labelled = json.loads(mien("evaluate", tmp_path / "mute", traced, "--format", "json").stdout)
+    assert "model 'mute' does not give valence: traces of it are not scored" in labelled["notes"]
+
+
+def test_a_file_that_cannot_be_written_is_told_before_the_work(labelled: Path, tmp_path: Path) -> None:
+    result = mien("evaluate", "fer-small", labelled, "--map", "joy=happy", "-o", tmp_path / "no" / "scores.json")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == f"mien: error: cannot-write: {tmp_path / 'no'}: No such file or directory\n"
 
 
 def test_without_the_plotting_library_only_the_report_is_refused(labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,20 @@ def test_truth_is_met_at_its_own_times() -> None:
     assert sampled(heard(clip(truth=truth), said), "arousal") is None
 
 
+def test_truths_after_the_end_of_a_clip_are_in_no_mean() -> None:
+    said = events(steady(HAPPY, 1, 30), 30)
+    # The mean of what lies within the clip is what the model says of it; that of all is far off.
+    value = heard(clip(), said).values["valence"]
+    within, beyond = ([value - 0.1, value + 0.1], [-1.0, -1.0, -1.0])
+    truth = Annotation(np.array([0.0, 0.5, 2.0, 3.0, 4.0]), {"valence": np.array(within + beyond)})
+    found = judge([heard(clip(truth=truth), said)], LABELS, {})
+    assert found.means["valence"].rmse == pytest.approx(0, abs=1e-9)
+    assert (found.means["valence"].outside, found.traces["valence"].outside) == (3, 3)
+    late = Annotation(np.array([40.0, 80.0]), {"valence": np.array([0.0, 0.0])})
+    nothing = judge([heard(clip(truth=late), said)], LABELS, {})
+    assert (nothing.means, nothing.traces) == ({}, {})
+
+
 def test_interpolated_values_are_counted() -> None:
     trace = FrameTrace(np.arange(10) / 10, np.array([True] * 4 + [False] * 3 + [True] * 3), (), {"valence": np.arange(10) / 10})
     truth = Annotation(np.arange(0, 1, 0.05), {"valence": np.zeros(20)})
