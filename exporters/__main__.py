@@ -40,6 +40,21 @@ def main() -> None:
         _refuse(error)
     except ModuleNotFoundError as error:
         _refuse(f"mien-export needs {error.name}: pip install 'mien[export]'")
+    except Exception as error:
+        if not _interrupted(error):
+            raise
+        print("Aborted.", file=sys.stderr)
+        raise SystemExit(130) from None
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Tell whether Ctrl-C is behind an error: torch's exporter reports one of its own in its place."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, KeyboardInterrupt):
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
 
 
 def _refuse(error: Exception | str) -> None:

@@ -14,6 +14,7 @@ import torch
 
 from engines.folder import open_folder
 from engines.manifest import Expression
+from exporters import __main__ as command
 from exporters import architecture, checkpoint, shipped, sources
 from tests.exporters.command_line import Export, export
 
@@ -200,3 +201,24 @@ def test_a_folder_that_is_no_model_is_not_replaced(export: Export, tmp_path: Pat
     assert code == 1
     assert "is not a model folder" in err
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
+
+
+def test_ctrl_c_is_no_fault_of_the_network(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    # As torch's exporter has it: what it was doing falls over in its turn, and it reports that.
+    def stopped() -> None:
+        try:
+            try:
+                raise KeyboardInterrupt
+            finally:
+                raise AttributeError("no attribute 'exc'")
+        except AttributeError as error:
+            raise RuntimeError("Failed to export the model") from error
+
+    monkeypatch.setattr(command, "app", stopped)
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 130
+    assert capsys.readouterr().err == "Aborted.\n"
+    monkeypatch.setattr(command, "app", lambda: {}["none"])
+    with pytest.raises(KeyError):
+        command.main()

@@ -54,6 +54,16 @@ def test_every_shipped_graph(kit: Sdk, path: Path) -> None:
     assert all(one.size > 10_000 for one in found)
 
 
+def test_what_the_gate_has_no_use_for_is_refused(kit: Sdk, export_command: Export, tmp_path: Path) -> None:
+    for arguments, said in (
+        ((shipped_folders() / "blazeface-front", "--gate", "--precision", "fp16"), "is of kind detector in fp32"),
+        ((FER, "--gate", "--plans", tmp_path), "--gate keeps no plan"),
+    ):
+        code, printed, error = export_command("tensorrt", *arguments)
+        assert (code, printed) == (2, "")
+        assert said in " ".join(error.replace("│", " ").split())
+
+
 @pytest.mark.proof
 @pytest.mark.parametrize("name", architecture.names())
 def test_every_architectures_graphs_in_every_precision(kit: Sdk, name: str, tmp_path: Path) -> None:
