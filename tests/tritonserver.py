@@ -42,6 +42,7 @@ def ensure() -> Path:
     done = home / "made"
     wanted = "\n".join((*PACKAGES, *SERVED_WITH)) + "\n"
     if done.is_file() and done.read_text(encoding="utf-8") == wanted:
+        _link(home)
         return home
     if f"{sys.version_info[0]}.{sys.version_info[1]}" != _VERSION:
         raise ServerError(f"the server's stub is linked with Python {_VERSION}, this is {sys.version.partition(' ')[0]}")
@@ -51,12 +52,20 @@ def ensure() -> Path:
     pip = [str(home / "venv" / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     _done([*pip, "--no-deps", *PACKAGES])
     _done([*pip, *SERVED_WITH])
-    inside, backend = _inside(home), home / "backends" / "python"
-    backend.mkdir(parents=True)
-    for file in (*(inside / "backends" / "python").glob("*.*"), inside / "python_backend_stubs" / _VERSION / "triton_python_backend_stub"):
-        (backend / file.name).symlink_to(file)
+    _link(home)
     done.write_text(wanted, encoding="utf-8")
     return home
+
+
+def _link(home: Path) -> None:
+    """Put the backend's files where the server looks for them, by links that stay good when the folder is moved."""
+    inside, backend = _inside(home), home / "backends" / "python"
+    backend.mkdir(parents=True, exist_ok=True)
+    for file in (*(inside / "backends" / "python").glob("*.*"), inside / "python_backend_stubs" / _VERSION / "triton_python_backend_stub"):
+        link, wanted = backend / file.name, os.path.relpath(file, backend)
+        if not link.is_symlink() or os.readlink(link) != wanted:
+            link.unlink(missing_ok=True)
+            link.symlink_to(wanted)
 
 
 def _done(command: list[str]) -> None:
