@@ -32,6 +32,7 @@ from service.perception.pixels import open_alone
 State = Literal["ok", "absent", "fault"]
 QUICK = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm")
 """What runtimes make use of, as Linux names it."""
+SERVER = "triton"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,10 +124,15 @@ def cameras(config: Config) -> Iterator[Finding]:
 
 
 def runtimes(models: Models, config: Config) -> Iterator[Finding]:
-    """Open the shipped face finder on every backend there is a file for."""
-    id = config.model.detector if config.model.detector in models.ids() else Config().model.detector
-    folder = open_folder(models.folder(id).path)
+    """Open the shipped face finder on every backend there is a file for; on a server, which need not serve it, the network chosen."""
+    known = models.ids()
+    id = config.model.detector if config.model.detector in known else Config().model.detector
     for name in names():
+        there = config.model.id if name == SERVER and config.model.id in known else id
+        try:
+            folder = open_folder(models.folder(there).path)
+        except EngineError:
+            continue  # which rule it breaks is said of it among the models
         wanted = name == config.engine.backend
         asked = engine_options(config)
         options = replace(asked, backend=name, providers=asked.providers if wanted else None, precision="fp32")

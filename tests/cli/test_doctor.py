@@ -79,6 +79,12 @@ def test_a_broken_folder_is_named_and_is_no_fault_unless_chosen(tmp_path: Path) 
     assert there["models", "other"]["state"] == "absent"
 
 
+def test_a_server_is_asked_for_what_is_to_run_there() -> None:
+    pytest.importorskip("tritonclient")
+    # Faces are found in this process, so nobody has to serve a face finder.
+    assert found()["runtimes", "triton"]["detail"].partition(":")[0] == "fer-small/frame"
+
+
 def test_auto_says_why() -> None:
     assert "backend auto took " in found("--backend", "auto")["models", "fer-small (chosen)"]["detail"]
 
