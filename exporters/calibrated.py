@@ -88,7 +88,8 @@ def read_windows(path: Path) -> Windows:
     except (OSError, BadZipFile, ValueError) as error:
         if isinstance(error, CalibrationRefused):
             raise
-        raise CalibrationRefused(f"cannot read {path.name}: {error}; make it with mien windows CLIPS --labels FILE.csv") from error
+        why = error.strerror if isinstance(error, OSError) and error.strerror else "it is no archive of arrays"
+        raise CalibrationRefused(f"cannot read {path.name}: {why}; make it with mien windows CLIPS --labels FILE.csv") from error
     rows, clip = np.asarray(loaded["probabilities"], np.float64), np.asarray(loaded["window_clip"], np.int64)
     names, subjects = tuple(map(str, loaded["labels"])), [str(name) for name in loaded["subject"]]
     of_clip = np.asarray(loaded["label"], np.int64)
@@ -185,15 +186,14 @@ def put_post_processing(directory: Path, result: Path) -> Mapping[str, PostProce
     try:
         read = json.loads(result.read_text(encoding="utf-8"))
         chains, made_by = dict(read["post_processing"]), read["model"]
+        of = f"{made_by['id']!r} {made_by['sha256']}"
     except (OSError, ValueError, KeyError, TypeError) as error:
+        why = f"cannot be read: {error.strerror}" if isinstance(error, OSError) else "holds no fitted post-processing"
         raise CalibrationRefused(
-            f"{result.name} holds no fitted post-processing ({type(error).__name__}: {error}); "
-            "make it with mien evaluate MODEL DATASET -o RESULT.json, where DATASET has a development part"
+            f"{result} {why}; make it with mien evaluate MODEL DATASET -o RESULT.json, where DATASET has a development part and traces"
         ) from error
     if made_by != {"id": folder.manifest.id, "sha256": folder.sha256[:12]}:
-        raise CalibrationRefused(
-            f"{result.name} is of {made_by}, the folder holds {folder.manifest.id!r} {folder.sha256[:12]}; evaluate this one"
-        )
+        raise CalibrationRefused(f"{result} is of {of}, the folder holds {folder.manifest.id!r} {folder.sha256[:12]}; evaluate this one")
     found = {dimension: PostProcessing.model_validate(numbers) for dimension, numbers in chains.items()}
     fields = model_folder.fields_of(folder.manifest)
     fields["post_processing"] = {dimension: chain.model_dump(mode="json") for dimension, chain in found.items()}

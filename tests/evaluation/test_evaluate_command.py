@@ -151,6 +151,10 @@ def test_traces_a_chain_and_the_manifest(traced: Path, tmp_path: Path) -> None:
     assert again["scores"]["traces_post_processed"]["valence"] == finished
     refused = CliRunner().invoke(exporting.app, ["post-processing", str(out), "--model", str(model)])
     assert "evaluate this one" in str(refused.exception)
+    assert f"is of 'fer-small' {found['model']['sha256']}, the folder holds 'fer-small' " in str(refused.exception)
+    for name, why in (("none.json", "cannot be read: No such file or directory"), ("clips.csv", "holds no fitted post-processing")):
+        nothing = CliRunner().invoke(exporting.app, ["post-processing", str(traced / name), "--model", str(model)])
+        assert str(nothing.exception).startswith(f"{traced / name} {why}; make it with mien evaluate")
 
 
 @pytest.mark.parametrize(
