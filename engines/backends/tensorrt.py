@@ -1,7 +1,9 @@
 """TensorRT: NVIDIA GPUs, Jetson included.
 
-Owns how a plan is loaded and run: memory pinned once, one stream, and per batch size a recording of copies and run (a CUDA graph) where
-the plan allows it. Does not own plans (`engines/plans/`): one is deserialised only if it was built for exactly this graph, device and
+Owns how a plan is loaded and run: memory pinned once, one stream, and a recording of copies and run (a CUDA graph) of the batch size that
+is run again and again, where the plan allows it. A recording is of the execution context as it was then and must not be begun after the
+context has changed, so another batch size ends it. Source: NVIDIA, TensorRT documentation, "Performance Best Practices", CUDA Graphs. Does
+not own plans (`engines/plans/`): one is deserialised only if it was built for exactly this graph, device and
 release and has the bytes it was kept with.
 """
 
@@ -25,6 +27,8 @@ from engines.plans.sdk import Sdk, quiet_logger
 from engines.shapes import Shapes
 
 log = logging.getLogger("mien.engines")
+AGAIN = 2
+"""Runs of one batch size on end before it is recorded: the first allocates, which cannot be; sizes that come and go are not worth it."""
 _FULL = ("out of memory", "OutOfMemory", "cudaErrorMemoryAllocation", "insufficient memory")
 
 
@@ -36,7 +40,9 @@ class TensorRtEngine:
         self._shapes = Shapes.of(name, graph)
         self._complaints: list[str] = []
         self._pairs: dict[str, Pair] = {}
-        self._recordings: dict[int, Recording | None] = {}
+        self._recording: Recording | None = None
+        self._rows, self._on_end = 0, 0
+        self._unrecordable: set[int] = set()
         self._stream: Stream | None = None
         self._context: Any = None
         trt = kit.module
@@ -83,12 +89,10 @@ class TensorRtEngine:
             # Nothing may still be under way when its memory goes; where the device has gone nothing is.
             with suppress(EngineError):
                 self._stream.wait()
-        for recording in self._recordings.values():
-            if recording is not None:
-                recording.close()
+        self._forget()
         for pair in self._pairs.values():
             pair.close()
-        self._recordings, self._pairs = {}, {}
+        self._pairs = {}
         self._context = self._engine = self._runtime = None
         stream, self._stream = self._stream, None
         if stream is not None:
@@ -98,23 +102,34 @@ class TensorRtEngine:
         assert self._stream is not None
         for name, array in inputs.items():
             self._pairs[name].host[:rows] = array[start : start + rows]
-        recording = self._recordings.get(rows)
-        if recording is not None:
-            recording.begin(self._stream.handle)
-        else:
+        if rows != self._rows:
+            self._forget()
             self._shape(rows)
+        if self._recording is not None:
+            self._recording.begin(self._stream.handle)
+        else:
             self._begin(rows)
         self._stream.wait()
         outputs = {name: self._pairs[name].host[:rows].copy() for name in self._shapes.outputs}
-        if rows not in self._recordings:
-            # After a run, not before: the first one allocates, which cannot be recorded.
-            self._recordings[rows] = self._stream.recorded(lambda: self._begin(rows))
+        self._on_end += 1
+        if self._on_end == AGAIN and rows not in self._unrecordable:
+            self._recording = self._stream.recorded(lambda: self._begin(rows))
+            if self._recording is None:
+                self._unrecordable.add(rows)
         return outputs
+
+    def _forget(self) -> None:
+        """Let go of what was recorded, before the context changes."""
+        recording, self._recording = self._recording, None
+        self._rows, self._on_end = 0, 0
+        if recording is not None:
+            recording.close()
 
     def _shape(self, rows: int) -> None:
         for name, tensor in self._shapes.inputs.items():
             if not self._context.set_input_shape(name, (rows, *tensor.shape)):
                 raise self._error(f"a batch of {rows} is not one that the plan takes")
+        self._rows = rows
 
     def _begin(self, rows: int) -> None:
         assert self._stream is not None
