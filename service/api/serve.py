@@ -22,6 +22,7 @@ from service.clips.queue import Clips, default_directory
 from service.config import Config, ConfigError
 from service.live import LiveLoop
 from service.metrics import Metrics
+from service.models import Model
 from service.perception import pixels
 from service.rig_file import load_rig, rig_path
 from service.settings import GIVEN
@@ -78,10 +79,17 @@ def run(config: Config, echo: Callable[[str], None] = print) -> None:
         echo(f"mien listens on http://{place} (the page; WS /v1/live; Ctrl+C stops it)")
         for name in config.cameras:
             echo(f"camera {name}: events at ws://{place}/v1/streams/{name}/events")
+        app.state.service.on_loaded = lambda model: noted(model, echo)
         server.run([listener])
         failed = app.state.service.failed
     if failed is not None:
         raise failed
+
+
+def noted(model: Model, echo: Callable[[str], None]) -> None:
+    """Say what whoever runs the service should know of how a model runs: what `auto` took and why, a graph kept in fp32."""
+    for note in model.notes:
+        echo(f"{model.name.id}: {note}")
 
 
 def listen(host: str, port: int) -> socket.socket:

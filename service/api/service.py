@@ -20,7 +20,7 @@ from service.clips.queue import Clips
 from service.config import Config
 from service.live import LiveLoop
 from service.metrics import Metrics
-from service.models import Models
+from service.models import Model, Models
 
 log = logging.getLogger("mien.api")
 DRAIN_S = 1.5
@@ -50,6 +50,7 @@ class Service:
     draining: bool = False
     loaded: bool = False
     failed: BaseException | None = None
+    on_loaded: Callable[[Model], None] = lambda _: None
     connections: set[Connection] = field(default_factory=set)
     streams: Streams = field(init=False)
     _gone: asyncio.Event | None = None
@@ -87,6 +88,7 @@ class Service:
             if self.clips is not None:
                 self.clips.start()
             self.loaded = True
+            self.on_loaded(model)
         except Exception as error:
             self.failed = error
             self.on_failed()
