@@ -122,9 +122,13 @@ def windows(
             if labels is not None:
                 truth = _truth(labels, label_map or [], sources, analyser.model)
                 sources = [row.source for row in truth]
-            arrays = collect(analyser, sources, inputs, progress, truth)
-        with replacing(output) as file:
-            write(file, arrays)
+            # Opened first: hours later is no time to learn that it cannot be written.
+            with replacing(output) as file:
+                arrays = collect(analyser, sources, inputs, progress, truth)
+                if not len(arrays["frame"]):
+                    complain(f"no face in any of {len(sources)} clips, so there is nothing to write; mien analyze says what they show")
+                    raise typer.Exit(1)
+                write(file, arrays)
 
 
 def _truth(file: Path, pairs: Sequence[str], sources: Sequence[Source], model: Model) -> list[Labelled]:

@@ -86,3 +86,10 @@ def test_without_features_or_inputs_there_is_nothing_to_write(media: Path, movin
     assert "gives no features per frame" in result.stderr
     assert "--inputs" in result.stderr
     assert not (tmp_path / "w.npz").exists()
+
+
+def test_clips_without_a_face_leave_no_file(media: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["windows", str(media / "no_face.mp4"), "--inputs", "-o", str(tmp_path / "w.npz")])
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "no face in any of 1 clips" in result.stderr
+    assert not list(tmp_path.iterdir())
