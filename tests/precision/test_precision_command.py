@@ -15,7 +15,7 @@ from engines.folder import open_folder
 from engines.manifest import Expression, Manifest
 from engines.open import open_engine
 from exporters import model_folder, precision, ranges
-from exporters.agreement import compare, speed
+from exporters.agreement import ENOUGH_S, TURNS, WARM_UPS, compare, speed
 from exporters.onnx_graph import parsed
 from exporters.precision import PrecisionRefused
 from exporters.probes import drawn_clips
@@ -204,6 +204,11 @@ def test_speed_is_of_a_result_in_turn() -> None:
         return {"frame": run}
 
     assert speed(taking(2.0), taking(3.0), manifest, rows, lambda: now[0]) == pytest.approx(1.5)  # type: ignore[arg-type]
+    # Each turn is hop samples of either: nine turns where they are slow, as many as two seconds hold where they are quick.
+    assert now[0] == pytest.approx(manifest.window.hop * 5.0 * (WARM_UPS + TURNS))
+    now[0] = 0.0
+    assert speed(taking(0.002), taking(0.003), manifest, rows, lambda: now[0]) == pytest.approx(1.5)  # type: ignore[arg-type]
+    assert now[0] == pytest.approx(ENOUGH_S, rel=0.1)
 
 
 def test_ranges_are_over_all_rows() -> None:
