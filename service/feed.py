@@ -25,6 +25,8 @@ from service.session import Session
 from service.settings import GIVEN, SessionOptions, Taken
 from service.windows.sampling import Sampler
 
+PATIENT = 64
+"""Frames that may wait at most in a feed with patience."""
 AHEAD = 4
 """Frames of a policy `all` feed that are decoded before their turn."""
 
@@ -40,7 +42,8 @@ class InputLog(Protocol):
 class FeedOptions:
     """`max_in_flight`: frames a policy `all` client may have open; `max_fps`: faster frames of a `latest` feed are
     dropped (`rate`) so that one flood cannot set everybody's budget; `log`, `on_sample`: who hears of its inputs and samples;
-    `given`: the modalities its bundles have."""
+    `given`: the modalities its bundles have; `patience_ns`: for how long after its arrival a frame of a `latest` feed may still be used
+    though a newer one is there, as a rig's bundles come several at once where a slow source was waited for (0: the newest wins)."""
 
     model: str
     policy: Policy = "latest"
@@ -51,6 +54,7 @@ class FeedOptions:
     log: InputLog | None = None
     on_sample: Callable[[Taken], None] | None = None
     given: frozenset[str] = GIVEN
+    patience_ns: int = 0
 
     def session(self, models: Mapping[str, Model], ends: bool, confirm_frames: int | None) -> SessionOptions:
         """Return the settings of the feed's session; `models`: what its Changes may name."""
@@ -123,7 +127,8 @@ class Feed:
         self._ahead: deque[Arrival] = deque()
         self._decoding = 0
         self._rate = Sampler(round(1e9 / options.max_fps))
-        self._boxes = {"latest": Mailbox[Arrival](1, "latest", wake), "all": Mailbox[Arrival](options.max_in_flight, "all", wake)}
+        room = PATIENT if options.patience_ns else 1
+        self._boxes = {"latest": Mailbox[Arrival](room, "latest", wake), "all": Mailbox[Arrival](options.max_in_flight, "all", wake)}
 
     # For the owner.
 
@@ -220,11 +225,17 @@ class Feed:
         """Take from the mailboxes. After a change of policy the other one is emptied first."""
         for box in sorted(self._boxes.values(), key=lambda box: box is self._boxes[self.policy]):
             arrival = box.take()
+            while arrival is not None and box is self._boxes["latest"] and len(box) and self._is_old(arrival):
+                self._drop(arrival.number, "superseded")
+                arrival = box.take()
             if arrival is not None:
                 if box is self._boxes["all"]:
                     self._decode_ahead(1)
                 return arrival
         return None
+
+    def _is_old(self, arrival: Arrival) -> bool:
+        return monotonic_ns() - arrival.arrival_ns > self.options.patience_ns
 
     def _decode_ahead(self, taken: int) -> None:
         """Keep at most `AHEAD` frames decoding or decoded: pixels of a full queue of large pictures would fill the memory."""

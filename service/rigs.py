@@ -24,6 +24,9 @@ from service.settings import unusable
 IDLE_NS = 500_000_000
 """How long no bundle may come before the session is told that time passes."""
 
+SLACK_NS = 50_000_000
+"""What may pass beside the deadline before a bundle is taken: a tick of the matching, and a round under way."""
+
 
 @dataclass(slots=True, eq=False)
 class RigCamera:
@@ -112,6 +115,7 @@ def open_rig(
     color = next(source for source, table in rig.sources.items() if table.modality == "color")
     devices = rig.devices()
     chosen = replace(options, model=rig.model or options.model, policy="latest", max_fps=UNLIMITED_FPS, given=rig.gives)
+    chosen = replace(chosen, patience_ns=rig.deadline_ns + SLACK_NS)
     if (why := unusable(loop.models.manifest(chosen.model), rig.gives)) is not None:
         raise ConfigError(f"rig {rig.name}: {why}; only sources that are `aligned` count")
     feed = loop.open(name, chosen, publish)
