@@ -92,7 +92,7 @@ define install
 endef
 
 $(VENV)/.ran-$(RUNTIME): pyproject.toml | $(PY)
-	$(call install,$(RUNTIME))
+	$(call install,$(RUNTIME)$(comma)record)
 
 $(VENV)/.developed-$(RUNTIME): pyproject.toml | $(PY)
 	$(call install,$(RUNTIME)$(comma)export$(comma)mediapipe$(comma)openvino$(comma)record$(comma)triton$(comma)dev)
