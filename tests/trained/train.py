@@ -40,7 +40,7 @@ class Recipe:
 
     architecture: str
     options: Mapping[str, object] = field(default_factory=dict)
-    steps: int = 300
+    steps: int = 200
     batch: int = 16
     clips: int = 800
     rate: float = 2e-3
