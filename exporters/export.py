@@ -107,6 +107,7 @@ def write(
     leans on. `noted`: what goes into the manifest's options beside the architecture's own. `step` is told what begins.
 
     Raises:
+        FolderRefused: files that are not a model's would be lost.
         exporters.parity.ParityFailed: the graph is not the network.
     """
     files = graphs(blueprint, step)

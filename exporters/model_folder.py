@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from engines.folder import MANIFEST
@@ -40,12 +40,11 @@ def write(directory: Path, fields: Mapping[str, object], files: Mapping[str, byt
     """Write a model folder, in place of one that is there.
 
     Raises:
-        FolderRefused: `directory` holds something that is not a model folder.
+        FolderRefused: `directory` holds something that is not a model folder, or files beside the model's, which would be lost.
         pydantic.ValidationError: the manifest breaks a rule of the schema.
     """
     made = manifest(fields, files)
-    if directory.exists() and any(directory.iterdir()) and not (directory / MANIFEST).is_file() and not _only(directory, files):
-        raise FolderRefused(f"{directory} is there and is not a model folder; give another place, or empty it")
+    check_room(directory, files)
     fresh, old = directory.with_name(f".{directory.name}.new"), directory.with_name(f".{directory.name}.old")
     for left in (fresh, old):
         shutil.rmtree(left, ignore_errors=True)
@@ -60,8 +59,25 @@ def write(directory: Path, fields: Mapping[str, object], files: Mapping[str, byt
     return made
 
 
-def _only(directory: Path, files: Mapping[str, bytes]) -> bool:
-    return {entry.name for entry in directory.iterdir()} <= set(files)
+def check_room(directory: Path, files: Collection[str]) -> None:
+    """Refuse to write files of these names where anything would be lost that is not a model's.
+
+    Raises:
+        FolderRefused: it would be.
+    """
+    there = {entry.name for entry in directory.iterdir()} if directory.exists() else set[str]()
+    if MANIFEST not in there:
+        if not there <= set(files):
+            raise FolderRefused(f"{directory} is there and is not a model folder; give another place, or empty it")
+        return
+    try:
+        own = set(json.loads((directory / MANIFEST).read_text(encoding="utf-8"))["files"])
+    except (ValueError, KeyError, TypeError):
+        own = set()
+    others = sorted(there - own - {MANIFEST} - set(files))
+    if others:
+        named = ", ".join(others[:5]) + (" …" if len(others) > 5 else "")
+        raise FolderRefused(f"{directory} holds what its manifest does not name: {named}; move it, or give another place")
 
 
 def fields_of(made: Manifest) -> dict[str, object]:

@@ -107,7 +107,7 @@ def onnx(
     target: Target = "onnx",
 ) -> None:
     """Export a network to a model folder and prove that it computes the same."""
-    from exporters import architecture, export
+    from exporters import architecture, export, model_folder
 
     reduced = None if wanted == "fp32" else parsed(wanted, fp32=True)
     if reduced is None and samples is not None:
@@ -131,6 +131,7 @@ def onnx(
         requires, keyframes = _features(keyframes_from)
         blueprint = replace(blueprint, keyframes=keyframes)
     name = identity or out.resolve().name
+    model_folder.check_room(out, [f"{part}.onnx" for part in blueprint.parts])
     with ExitStack() as stack:
         whole = out if reduced is None else Path(stack.enter_context(beside(out)), name)
         with steps(f"exporting {arch}") as step:

@@ -109,12 +109,12 @@ def test_a_jump_is_seen_at_its_first_frame_and_mapped_anew(jump_ms: int, fps: fl
             assert abs(fix.host_ns(d) - t - LEAST_MS * MS) <= 15 * MS
 
 
-@pytest.mark.parametrize("fps", [9.0, 10.0, 15.0, 30.0])
+@pytest.mark.parametrize("fps", [9.0, 15.0, 30.0])
 @pytest.mark.parametrize("jump_ms", [-110, -90, -60, -45, -30, 30, 45, 60, 90, 110])
 def test_a_jump_of_less_than_an_interval_is_known_within_a_second_and_doubted_meanwhile(jump_ms: int, fps: float) -> None:
-    for seed in range(6):
+    for seed in range(3):
         clock = DeviceClock()
-        true, device, arrival = stamps(fps, 30, offset_ms=100, drift_ppm=100 - 40 * seed, seed=seed)
+        true, device, arrival = stamps(fps, 16, offset_ms=100, drift_ppm=100 - 40 * seed, seed=seed)
         at = len(true) // 2 + seed
         device[at:] += jump_ms * MS
         jumps = []

@@ -51,6 +51,23 @@ def test_list_needs_no_torch() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_nothing_is_lost_where_a_folder_is_written_anew(export: Export, tmp_path: Path) -> None:
+    asked = ("onnx", "frame-cnn", "--random-weights", 0, "--option", "widths=8,16", "--out")
+    made, other = tmp_path / "made", tmp_path / "other"
+    assert export(*asked, made)[0] == 0
+    assert export(*asked, made)[0] == 0, "a model takes its own place"
+    (made / "notes.txt").write_text("of mine")
+    other.mkdir()
+    (other / "thesis.tex").write_text("of mine")
+    for place, said in ((made, "holds what its manifest does not name: notes.txt; move it"), (other, "is not a model folder")):
+        code, _, err = export(*asked, place)
+        assert code == 1
+        assert said in err
+        assert "exporting the frame graph" not in err, "said at once"
+    assert (made / "notes.txt").exists()
+    assert [path.name for path in other.iterdir()] == ["thesis.tex"]
+
+
 def test_what_describe_counts_is_what_the_graph_costs(export: Export, tmp_path: Path) -> None:
     code, _, err = export("onnx", "frame-cnn", "--random-weights", 0, "--option", "widths=8,16", "--out", tmp_path / "m")
     assert code == 0, err
