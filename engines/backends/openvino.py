@@ -63,7 +63,9 @@ class OpenVinoEngine:
             raise EngineError(f"{self._name}: the engine is closed; open the graph again")
         rows = self._shapes.rows(inputs)
         try:
-            found = self._requests[rows != 1].infer({name: np.ascontiguousarray(array) for name, array in inputs.items()})
+            found = self._requests[rows != 1].infer(
+                {name: np.ascontiguousarray(array) for name, array in inputs.items()}, share_inputs=True
+            )
             outputs = {name: found[name] for name in self._shapes.outputs}
         except (RuntimeError, ValueError, TypeError) as error:
             raise EngineError(f"{self._name}: the run failed: {_said(error)}") from error
