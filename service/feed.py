@@ -25,7 +25,7 @@ from service.session import Session
 from service.settings import GIVEN, SessionOptions, Taken
 from service.windows.sampling import Sampler
 
-PATIENT = 64
+PATIENT = 16
 """Frames that may wait at most in a feed with patience."""
 AHEAD = 4
 """Frames of a policy `all` feed that are decoded before their turn."""
