@@ -125,11 +125,13 @@ class Window(Strict):
 
 class Keyframes(Strict):
     """How T of B samples are chosen. `itq` and `kmeans` need the feature output's name, `itq` also `file` (mean, components,
-    rotation). `random` and `kmeans` are for clips (`window.scope` `clip`) and take `seed`, 0 if left out. `model`: the model of kind
-    `features`, one of `requires`, whose output the features are; without it they are the frame graph's."""
+    rotation), unless `fit` says that it is fitted on each clip by itself. That, `random` and `kmeans` are for clips (`window.scope`
+    `clip`) and take `seed`, 0 if left out. `model`: the model of kind `features`, one of `requires`, whose output the features are;
+    without it they are the frame graph's."""
 
     selector: Literal["none", "uniform", "stride", "itq", "kmeans", "random"] = "none"
     file: FileName | None = None
+    fit: Literal["per-clip"] | None = None
     features: str | None = None
     model: ModelId | None = None
     seed: Annotated[int, Field(ge=0)] | None = None
@@ -140,7 +142,14 @@ class Keyframes(Strict):
             raise ValueError(
                 f"keyframes.selector '{self.selector}' needs keyframes.features: the name of the graph output to take features from"
             )
+        if self.fit is not None and (self.selector != "itq" or self.file is not None):
+            raise ValueError("keyframes.fit 'per-clip' is for selector 'itq' without a file: each clip is fitted by itself")
         return self
+
+    @property
+    def of_whole_clips(self) -> bool:
+        """Whether samples are chosen by the features of all of them."""
+        return self.selector == "kmeans" or self.fit is not None
 
 
 class Common(Strict):
@@ -210,8 +219,9 @@ class Expression(Common):
             raise ValueError(f"{self.keyframes.selector} keyframes need per-frame features: a frame graph, or keyframes.model")
         if self.keyframes.model is not None and self.keyframes.model not in {need.id for need in self.requires}:
             raise ValueError(f"keyframes.model {self.keyframes.model!r} is not among requires, which pins what it must be")
-        if self.keyframes.selector in ("random", "kmeans") and self.window.scope != "clip":
-            raise ValueError(f"{self.keyframes.selector} keyframes are chosen over whole clips: they need window.scope 'clip'")
+        if (self.keyframes.selector == "random" or self.keyframes.of_whole_clips) and self.window.scope != "clip":
+            named = f"{self.keyframes.selector} keyframes" + (f" fitted {self.keyframes.fit}" if self.keyframes.fit else "")
+            raise ValueError(f"{named} are chosen over whole clips: they need window.scope 'clip'")
         if "probabilities" in self.outputs and len(self.labels) < 2:
             raise ValueError("outputs has probabilities but labels names fewer than two classes")
         if self.affect is not None and set(self.affect.points) != set(self.labels):

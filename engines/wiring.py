@@ -35,7 +35,7 @@ def exact_parts(manifest: Manifest) -> tuple[Part, ...]:
     if not isinstance(manifest, Expression) or manifest.keyframes.model is not None:
         return ()
     keyframes = manifest.keyframes
-    chooses = keyframes.selector == "kmeans" or (keyframes.selector == "itq" and keyframes.file is not None)
+    chooses = keyframes.of_whole_clips or keyframes.file is not None
     return ("frame",) if chooses else ()
 
 

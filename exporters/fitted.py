@@ -13,10 +13,11 @@ from zipfile import BadZipFile
 import numpy as np
 from numpy.typing import NDArray
 
+from engines import itq
 from engines.folder import Folder, open_folder
+from engines.itq import FitRefused
 from engines.manifest import Expression
-from exporters import itq, model_folder
-from exporters.itq import FitRefused
+from exporters import model_folder
 
 FILE = "itq.npz"
 
@@ -70,9 +71,31 @@ def put_itq(directory: Path, samples: Samples, *, bits: int = 16, iterations: in
     fields = model_folder.fields_of(folder.manifest)
     keyframes = fields["keyframes"]
     assert isinstance(keyframes, dict)
-    keyframes["file"] = FILE
+    keyframes |= {"file": FILE, "fit": None, "seed": None}
     model_folder.write(directory, fields, {**folder.files, FILE: itq.as_file(fitted, samples.feature_model)})
     return fitted
+
+
+def put_per_clip(directory: Path, seed: int = 0) -> None:
+    """Have a model's ITQ fitted on each clip by itself, in its manifest; a fitted `itq.npz` goes.
+
+    Raises:
+        FitRefused: the model takes no ITQ keyframes, or its windows are not of whole clips.
+        engines.folder.FolderError: the folder is broken.
+    """
+    folder = open_folder(directory)
+    feature_maker(folder)
+    manifest = folder.manifest
+    if isinstance(manifest, Expression) and manifest.window.scope != "clip":
+        raise FitRefused(
+            f"model {manifest.id!r} has windows that roll on over a stream, which has no clip to be fitted on; fit it on clips like yours: "
+            f"mien windows CLIPS -m {manifest.id} -o W.npz, then mien-export itq W.npz"
+        )
+    fields = model_folder.fields_of(manifest)
+    keyframes = fields["keyframes"]
+    assert isinstance(keyframes, dict)
+    keyframes |= {"file": None, "fit": "per-clip", "seed": seed}
+    model_folder.write(directory, fields, {name: data for name, data in folder.files.items() if name != FILE})
 
 
 def feature_maker(folder: Folder) -> str:

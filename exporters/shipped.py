@@ -17,13 +17,13 @@ import onnx
 from numpy.typing import NDArray
 
 from engines.finishing import Calibration
+from engines.itq import feature_model
 from engines.manifest import Anchors, CropSpec, Gates, Image, Keyframes, Weights, Window
 from engines.proof import Parity
 from engines.terms import Strict
 from exporters import affect, architecture, checkpoint, comparison, export, model_folder, onnx_graph, packages, parity
 from exporters.foreign import blazeface, faceapi, tfjs
 from exporters.invariance import is_invariant, open_session
-from exporters.itq import feature_model
 from exporters.packages import BLAZEFACE, FACE_API
 from exporters.probes import drawn_faces
 

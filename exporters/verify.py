@@ -11,19 +11,19 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from engines import wiring
+from engines import itq, wiring
 from engines.engine import EngineError
 from engines.folder import Folder, open_folder
+from engines.itq import FitRefused
 from engines.manifest import Expression, Manifest
 from engines.proof import Parity
 from engines.samples import SamplesRefused
 from engines.terms import Part
-from exporters import architecture, itq, onnx_graph, parity, precision, quantized_rules, sources
+from exporters import architecture, onnx_graph, parity, precision, quantized_rules, sources
 from exporters.checkpoint import CheckpointError
 from exporters.comparison import compare
 from exporters.foreign import adopted
 from exporters.invariance import is_invariant
-from exporters.itq import FitRefused
 from exporters.key_map import KeyMapError
 from exporters.onnx_graph import GraphRefused
 from exporters.parity import ParityFailed
@@ -131,6 +131,8 @@ def _keyframes(folder: Folder) -> str:
     manifest = folder.manifest
     if not isinstance(manifest, Expression) or manifest.keyframes.selector != "itq":
         return "none to fit"
+    if manifest.keyframes.fit is not None:
+        return "itq is fitted on each clip by itself"
     if manifest.keyframes.file is None:
         raise Unmeasured("itq is wanted and not fitted; the service runs uniform until mien-export itq is run")
     fitted = itq.feature_model(folder.read(manifest.keyframes.file))

@@ -280,6 +280,8 @@ def _itq(folder: Folder, features: Features | None) -> tuple[Itq | None, tuple[s
         return None, ()
     file, (graph, sha256) = manifest.keyframes.file, feature_graph(manifest, features)
     (width,) = (math.prod(tensor.shape) for tensor in graph.outputs if tensor.name == manifest.keyframes.features)
+    if manifest.keyframes.fit is not None:
+        return None, ()
     if file is None:
         return None, (f"{manifest.id} wants itq keyframes but no quantisation was fitted: keyframes are uniform; mien-export itq fits one",)
     try:

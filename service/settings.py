@@ -150,7 +150,7 @@ class Settings:
     def features(self, collecting: bool) -> Features | None:
         """Return the model whose features of each sample are wanted: to choose keyframes by, or to fit on (`collecting`)."""
         keyframes = self.manifest.keyframes
-        used = collecting or keyframes.selector == "kmeans" or self.model.itq is not None
+        used = collecting or keyframes.of_whole_clips or self.model.itq is not None
         return self.model.features if used else None
 
 

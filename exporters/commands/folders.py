@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -36,8 +36,11 @@ def verify(
 
 
 def itq(
-    samples: Annotated[Path, typer.Argument(metavar="W.npz", help="What `mien windows` wrote.")],
     model: ModelDir,
+    samples: Annotated[Path | None, typer.Argument(metavar="[W.npz]", help="What `mien windows` wrote.", show_default=False)] = None,
+    fit: Annotated[
+        Literal["corpus", "per-clip"], typer.Option(help="On W.npz once, or on each clip by itself when it has ended: then no W.npz.")
+    ] = "corpus",
     seed: Annotated[int, typer.Option(help="Of the first rotation.")] = 0,
     bits: Annotated[int, typer.Option(min=1, max=64, help="Length of a code.")] = 16,
     iterations: Annotated[int, typer.Option(min=1, max=10_000, help="Alternations of codes and rotation.")] = 50,
@@ -45,10 +48,16 @@ def itq(
     """Fit ITQ keyframe codes on features and put them into a model folder."""
     from exporters import fitted
 
+    if (samples is None) != (fit == "per-clip"):
+        raise typer.BadParameter("give W.npz, which mien windows makes of clips like yours, or --fit per-clip, which needs none")
+    if samples is None:
+        fitted.put_per_clip(model, seed)
+        say(f"wrote {model / MANIFEST}: codes are fitted on each clip when it has ended, which differs from clip to clip and with --seed")
+        return
     read = fitted.read_samples(samples)
-    fit = fitted.put_itq(model, read, bits=bits, iterations=iterations, seed=seed)
+    found = fitted.put_itq(model, read, bits=bits, iterations=iterations, seed=seed)
     count = len(read.features)
-    say(f"{count} features, {bits} bits: error per feature {fit.errors[0] / count:.4f} → {fit.errors[-1] / count:.4f}")
+    say(f"{count} features, {bits} bits: error per feature {found.errors[0] / count:.4f} → {found.errors[-1] / count:.4f}")
     say(f"wrote {model / fitted.FILE}")
 
 

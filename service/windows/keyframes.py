@@ -1,6 +1,6 @@
 """Choosing n of many samples: `uniform`, `stride`, `random`, `kmeans`, and by change of ITQ code.
 
-Owns the selection rules and the use of a fitted ITQ. Does not fit one (`exporters/itq.py`). Every selector returns
+Owns the selection rules and the use of a fitted ITQ. Does not fit one (`engines/itq.py`). Every selector returns
 strictly increasing indices; all need `n <= count`.
 
 Source: Ly et al. 2019, section 2.1; Gong & Lazebnik 2013 (ITQ); Saurav et al. 2020 (uniform with both ends).
@@ -17,6 +17,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from engines.itq import axes_of, fit
+
+BITS = 16
 START = math.inf
 """Distance of a sample without predecessor: the first after a track starts or its buffer is cleared always wins."""
 
@@ -105,6 +108,19 @@ def itq(itq: Itq, features: NDArray[np.generic], n: int) -> list[int]:
     distances = [START, *(float(hamming(a, b)) for a, b in itertools.pairwise(codes))]
     moves = np.linalg.norm(np.diff(np.asarray(features, np.float64), axis=0), axis=1)
     return by_change(distances, [START, *moves.tolist()], n)
+
+
+def itq_of_itself(features: NDArray[np.generic], n: int, seed: int) -> list[int]:
+    """Return the n indices where the code changes most, the quantisation fitted on the sequence itself (count, D).
+
+    Of fewer bits than 16 where the features vary along fewer axes; what does not vary at all is chosen from evenly.
+    """
+    values = np.asarray(features, np.float64)
+    bits = min(BITS, axes_of(values), len(values) - 1)
+    if bits < 1:
+        return uniform(len(values), n)
+    fitted = fit(values, bits, seed=seed)
+    return itq(Itq(fitted.mean, fitted.components, fitted.rotation, ""), features, n)
 
 
 def kmeans(features: NDArray[np.generic], n: int, seed: int, iterations: int = 50) -> list[int]:

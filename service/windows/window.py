@@ -33,7 +33,7 @@ def choose(samples: Sequence[Sample], manifest: Expression, fitted: bool) -> Win
     """Choose a full window of T from at least T samples. `fitted`: the model's ITQ file is there; without one, a model
     that asks for `itq` gets `uniform`, and its `Model.notes` say so."""
     n, selector = manifest.window.frames, manifest.keyframes.selector
-    if selector == "itq" and not fitted:
+    if selector == "itq" and not fitted and manifest.keyframes.fit is None:
         selector = "uniform"
     if selector == "uniform":
         indices = keyframes.uniform(len(samples), n)
@@ -41,9 +41,10 @@ def choose(samples: Sequence[Sample], manifest: Expression, fitted: bool) -> Win
         indices = keyframes.stride(len(samples), n)
     elif selector == "random":
         indices = keyframes.random(len(samples), n, manifest.keyframes.seed or 0)
-    elif selector == "kmeans":
+    elif manifest.keyframes.of_whole_clips:
         features = np.stack([sample.feature for sample in samples if sample.feature is not None])
-        indices = keyframes.kmeans(features, n, manifest.keyframes.seed or 0)
+        by_features = keyframes.kmeans if selector == "kmeans" else keyframes.itq_of_itself
+        indices = by_features(features, n, manifest.keyframes.seed or 0)
     elif selector == "itq":
         indices = keyframes.by_change([s.change for s in samples], [s.move for s in samples], n)
     else:

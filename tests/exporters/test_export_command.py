@@ -182,6 +182,25 @@ def test_verify_finds_what_was_changed(export: Export, tmp_path: Path) -> None:
     assert "FAILS         cost" in out
 
 
+def test_itq_may_be_fitted_on_each_clip(export: Export, tmp_path: Path) -> None:
+    small = ("--option", "width=2", "--option", "hidden=2")
+    assert export("onnx", "grayscale-overlap-cnn", "--random-weights", 0, *small, "--out", tmp_path / "g")[0] == 0
+    code, out, _ = export("itq", "--fit", "per-clip", "--model", tmp_path / "g", "--seed", 3)
+    assert code == 0
+    assert "codes are fitted on each clip when it has ended" in out
+    manifest = open_folder(tmp_path / "g").manifest
+    assert isinstance(manifest, Expression)
+    assert (manifest.keyframes.fit, manifest.keyframes.file, manifest.keyframes.seed) == ("per-clip", None, 3)
+    assert "itq is fitted on each clip by itself" in export("verify", tmp_path / "g")[1]
+    code, _, err = export("itq", "--fit", "per-clip", "--model", shipped.shipped_folders() / "fer-small")
+    assert code == 1
+    assert "windows that roll on over a stream" in err
+    for wrong in ((), (tmp_path / "w.npz", "--fit", "per-clip")):
+        code, _, err = export("itq", *wrong, "--model", tmp_path / "g")
+        assert code == 2
+        assert "which needs none" in " ".join(err.replace("│", " ").split())
+
+
 def test_itq_is_fitted_into_the_folder(export: Export, tmp_path: Path) -> None:
     folder = tmp_path / "fer-small"
     shutil.copytree(shipped.shipped_folders() / "fer-small", folder)

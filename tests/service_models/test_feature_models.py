@@ -15,9 +15,9 @@ import pytest
 
 from engines.engine import EngineOptions
 from engines.folder import FolderError, open_folder
+from engines.itq import FitRefused
 from engines.manifest import Expression, Features, Tensor
 from exporters import fitted
-from exporters.itq import FitRefused
 from exporters.onnx_graph import GraphBuilder
 from service.analyze import Analyser
 from service.collect import collect, write

@@ -19,7 +19,7 @@ from service.pipeline import Pipeline
 from service.rounds import Batcher
 from service.session import Session
 from service.settings import SessionOptions
-from service.windows.keyframes import Itq, by_change, hamming
+from service.windows.keyframes import Itq, by_change, hamming, uniform
 from tests.session.world import MS, D, bundle, engines, face, model, pipeline, push_all, results, windows
 
 
@@ -308,12 +308,12 @@ def test_a_clips_one_window_is_chosen_over_a_gap_too() -> None:
     assert (clip.window.frames[0], clip.window.frames[-1]) == (1, 70)
 
 
-@pytest.mark.parametrize("selector", ["random", "kmeans", "stride", "uniform"])
+@pytest.mark.parametrize("selector", ["random", "kmeans", "stride", "uniform", "per-clip"])
 def test_every_selector_of_whole_clips_chooses_the_same_frames_each_time(selector: str) -> None:
-    spec = {"selector": selector, "features": "features"}
+    spec = {"selector": selector, "features": "features"} | ({"selector": "itq", "fit": "per-clip"} if selector == "per-clip" else {})
     chosen = []
     for seed in (1, 1, 2):
-        keyframes = spec | ({"seed": seed} if selector in ("random", "kmeans") else {})
+        keyframes = spec | ({"seed": seed} if selector in ("random", "kmeans", "per-clip") else {})
         pipe = pipeline(model(4, 4, 2, window={"scope": "clip"}, keyframes=keyframes), ends=True)
         said = push_all(pipe, [bundle(n, [face(mood=(n // 8, n % 3, 0, 0))]) for n in range(1, 33)])
         (clip,) = [e for e in said if isinstance(e, ClipPrediction)]
@@ -324,11 +324,14 @@ def test_every_selector_of_whole_clips_chooses_the_same_frames_each_time(selecto
     assert len(set(chosen[0])) == 4
     if selector == "random":
         assert chosen[0] != chosen[2]
+    if selector == "per-clip":
+        assert 1 in chosen[0], "a code without one before it is the largest change"
+        assert chosen[0] != tuple(n + 1 for n in uniform(32, 4))
     if selector == "kmeans":
         assert {(n - 1) // 8 for n in chosen[0]} >= {0, 3}, "frames of the clusters at both ends of the clip"
 
 
-@pytest.mark.parametrize("selector", ["random", "kmeans"])
-def test_selectors_of_whole_clips_are_refused_for_rolling_windows(selector: str) -> None:
+@pytest.mark.parametrize("keyframes", [{"selector": "random"}, {"selector": "kmeans"}, {"selector": "itq", "fit": "per-clip"}])
+def test_selectors_of_whole_clips_are_refused_for_rolling_windows(keyframes: dict[str, str]) -> None:
     with pytest.raises(ValueError, match=r"window\.scope 'clip'"):
-        model(4, 4, 2, keyframes={"selector": selector, "features": "features"})
+        model(4, 4, 2, keyframes={**keyframes, "features": "features"})

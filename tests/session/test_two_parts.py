@@ -22,7 +22,7 @@ from tests.session.two_parts import Counted, Painted, load, write
 from tests.session.world import MS, bundle
 
 SELECTORS = ("none", "uniform", "stride", "itq")
-CLIP = ("uniform", "itq", "kmeans", "random")
+CLIP = ("uniform", "itq", "kmeans", "per-clip", "random")
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ def test_one_graph_or_two_say_the_same(
     scope: str, selector: str, inputs: list[Input], ends: bool, faces: int, shelves: dict[tuple[str, str, bool], Models]
 ) -> None:
     # Selectors that need the whole clip have no rolling form.
-    ends = ends or selector in ("kmeans", "random")
+    ends = ends or selector in ("kmeans", "per-clip", "random")
     one, two = (run(shelves[scope, selector, split], inputs, ends, faces) for split in (False, True))
     assert nameless(one.said) == nameless(two.said)
     assert [(t.track, t.frame) for t in one.taken] == [(t.track, t.frame) for t in two.taken]
@@ -107,7 +107,7 @@ def test_one_graph_or_two_say_the_same(
         assert it.graphs.rows("main", "full") + it.graphs.rows("main", "window") == predicted + at_end
     assert two.graphs.rows("main", "full") == 0
     assert two.graphs.rows("main", "frame") + two.graphs.rows("other", "frame") == len(two.taken)
-    if selector in ("itq", "kmeans"):
+    if selector in ("itq", "kmeans", "per-clip"):
         # In one graph there are no features per frame: the other model's are asked for once, in the same round.
         assert one.graphs.rows("eye", "full") == two.graphs.rows("main", "frame")
     else:

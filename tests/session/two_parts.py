@@ -86,9 +86,9 @@ def write(directory: Path, selector: str, split: bool, **window: Any) -> Path:
     )
     write_folder(directory / "eye", eye, {"full.onnx": frame})
     pinned = hashlib.sha256((directory / "eye" / "manifest.json").read_bytes()).hexdigest()
-    keyframes: dict[str, Any] = {"selector": selector}
+    keyframes: dict[str, Any] = {"selector": "itq", "fit": "per-clip"} if selector == "per-clip" else {"selector": selector}
     files = {}
-    if selector in ("itq", "kmeans"):
+    if selector in ("itq", "kmeans", "per-clip"):
         keyframes |= {"features": "code"} | ({} if split else {"model": "eye"})
     if selector == "itq":
         keyframes["file"], files["itq__npz"] = "itq.npz", itq(frame)

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engines.itq import fit
 from service.windows import keyframes
 from service.windows.keyframes import START, Itq
 
@@ -24,6 +25,7 @@ def test_every_selector_is_strictly_increasing_and_in_range(sizes: tuple[int, in
         keyframes.stride(count, n),
         keyframes.random(count, n, seed),
         keyframes.kmeans(features, n, seed),
+        keyframes.itq_of_itself(features, n, seed),
         keyframes.by_change([float(i % 3) for i in range(count)], [float(i % 5) for i in range(count)], n),
     ]
     for indices in chosen:
@@ -87,6 +89,20 @@ def test_itq_agrees_with_a_second_reading_of_the_definition(seed: int) -> None:
     move = [np.inf] + [np.sqrt(((features[i] - features[i - 1]) ** 2).sum()) for i in range(1, 20)]
     order = np.lexsort((np.arange(20), -np.array(move), -np.array(distance)))
     assert keyframes.itq(itq, features, 7) == sorted(order[:7].tolist())
+
+
+def test_itq_of_a_clip_itself_is_the_fit_and_then_the_choice() -> None:
+    features = np.random.default_rng(8).normal(size=(60, 24)).cumsum(axis=0)
+    fitted = fit(features, 16, seed=3)
+    there = Itq(fitted.mean, fitted.components, fitted.rotation, "")
+    assert keyframes.itq_of_itself(features, 7, 3) == keyframes.itq(there, features, 7)
+    assert len({tuple(keyframes.itq_of_itself(features, 7, seed)) for seed in range(6)}) > 1, "the choice depends on the seed"
+
+
+@pytest.mark.parametrize("features", [np.ones((20, 24)), np.zeros((1, 4))])
+def test_what_does_not_vary_is_chosen_from_evenly(features: np.ndarray) -> None:
+    n = min(5, len(features))
+    assert keyframes.itq_of_itself(features, n, 0) == keyframes.uniform(len(features), n)
 
 
 def test_kmeans_finds_clusters_that_are_there() -> None:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from exporters import itq
-from exporters.itq import FitRefused
+from engines import itq
+from engines.itq import FitRefused
 
 
 def features(rows: int, width: int, seed: int) -> NDArray[np.float32]:
@@ -54,6 +54,19 @@ def test_agrees_with_another_implementation(seed: int) -> None:
     ours = (values - fitted.mean) @ fitted.components @ fitted.rotation >= 0
     assert fitted.errors[-1] == pytest.approx(error, rel=1e-6)
     assert (ours == codes).mean() > 0.999
+
+
+@given(st.integers(0, 1000), st.integers(2, 12))
+@settings(max_examples=20)
+def test_few_features_of_many_values_are_fitted_as_others_are(seed: int, bits: int) -> None:
+    """Fewer rows than columns take another way to the same axes."""
+    values = features(30, 12, seed).astype(np.float64)
+    turned = np.linalg.qr(np.random.default_rng(seed).standard_normal((80, 80)))[0][:, :12]
+    wide, narrow = itq.fit(values @ turned.T, bits, seed=1), itq.fit(values, bits, seed=1)
+    assert itq.axes_of(values @ turned.T) == itq.axes_of(values) == 12
+    # The same plane and variances; an axis' sign, and so the first rotation, may differ.
+    spread = [np.var((given - given.mean(0)) @ found.components, axis=0) for given, found in ((values @ turned.T, wide), (values, narrow))]
+    np.testing.assert_allclose(*spread, rtol=1e-6)
 
 
 def test_zero_counts_as_positive() -> None:

@@ -73,14 +73,33 @@ def _error(rotated: NDArray[np.float64]) -> float:
     return float(np.sum((signs(rotated) - rotated) ** 2))
 
 
+def axes_of(features: NDArray[np.floating]) -> int:
+    """Return along how many axes features (n, D) vary: the most bits that they can be fitted to."""
+    values = np.asarray(features, np.float64)
+    return _varying(_axes(values - values.mean(axis=0))[0])
+
+
+def _varying(variances: NDArray[np.float64]) -> int:
+    return int(np.sum(variances > _NOTHING * variances[0])) if variances[0] > 0 else 0
+
+
+def _axes(centred: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return variances, largest first, and their axes in columns."""
+    if len(centred) < centred.shape[1]:
+        # A clip's few features of thousands of values: their covariance would take a minute.
+        _, spread, rows = np.linalg.svd(centred, full_matrices=False)
+        return spread**2 / len(centred), rows.T
+    variances, axes = np.linalg.eigh(centred.T @ centred / len(centred))
+    return variances[::-1], axes[:, ::-1]
+
+
 def _principal_axes(centred: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
     """The `bits` axes of largest variance, largest first; each axis' largest entry is positive, so that its sign is settled."""
-    variances, axes = np.linalg.eigh(centred.T @ centred / len(centred))
-    strongest = variances[::-1][:bits]
-    if not strongest[-1] > _NOTHING * strongest[0]:
-        found = int(np.sum(strongest > _NOTHING * strongest[0])) if strongest[0] > 0 else 0
+    variances, axes = _axes(centred)
+    found = _varying(variances)
+    if found < bits:
         raise FitRefused(f"the features vary along {found} axes only, {bits} bits need as many; fit on more varied clips or fewer bits")
-    kept = axes[:, ::-1][:, :bits]
+    kept = axes[:, :bits]
     largest = np.abs(kept).argmax(axis=0)
     return np.ascontiguousarray(kept * np.sign(kept[largest, np.arange(bits)]))
 
