@@ -55,6 +55,11 @@ class Reader:
         return self._info
 
     @property
+    def opened(self) -> bool:
+        """Return whether the source was ever open."""
+        return self._info is not None
+
+    @property
     def error(self) -> BaseException | None:
         """Return the error that ended the thread, or None."""
         return self._error

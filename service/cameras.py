@@ -112,6 +112,8 @@ class Camera:
         """Say that no frame will come any more: the clip is over, or the reader has failed."""
         if self.feed.closing is not None or self._closing:
             return
+        if self._reader is not None and not self._reader.opened:
+            return  # it never was there: whoever opens it hears why
         self.notice(SourceState(self.name, "color", "lost", monotonic_ns(), "" if error is None else type(error).__name__))
 
     def close(self) -> None:

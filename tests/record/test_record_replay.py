@@ -330,7 +330,7 @@ def test_row_15_a_full_disk_is_said_once_and_ends_the_command(tmp_path: Path) ->
 
 def test_a_camera_that_does_not_open_leaves_no_file(tmp_path: Path) -> None:
     result = mien("record", "video:nowhere.mp4", "-o", tmp_path / "a.mcap", "--no-consent", "x")
-    assert (result.exit_code, "no-such-file" in result.stderr) == (1, True)
+    assert (result.exit_code, "no-such-file" in result.stderr, result.stderr.count("\n")) == (1, True, 1), "nothing of a lost source"
     assert not (tmp_path / "a.mcap").exists()
 
 
