@@ -131,7 +131,7 @@ def test_options_that_cannot_be_are_refused(arch: str, options: dict[str, object
             FACIAL, {"fer_branch": True, "branch": "fer-small", "widths": "4,6,8"}, id="facial, fer-small", marks=pytest.mark.proof
         ),
         pytest.param(LRCN, {"width": 8, "frames": 40, "selector": "random"}, id="40 random frames", marks=pytest.mark.proof),
-        pytest.param(LRCN, {"width": 4, "frames": 6, "readout": "last"}, id="lrcn, small"),
+        pytest.param(LRCN, {"width": 4, "frames": 6, "readout": "last"}, id="lrcn, small", marks=pytest.mark.proof),
     ],
 )
 def test_the_graphs_are_the_network_and_two_parts_are_the_whole(arch: str, options: dict[str, object]) -> None:

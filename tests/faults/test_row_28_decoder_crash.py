@@ -26,7 +26,9 @@ def _signalled(server: ClipServer, id: str, number: signal.Signals, times: int) 
         server.eventually(lambda child=child: not child.is_running(), "the decoder is gone")  # type: ignore[misc]
 
 
-@pytest.mark.parametrize("number", [signal.SIGSEGV, signal.SIGSTOP], ids=["crash", "hang"])
+@pytest.mark.parametrize("number", [
+    pytest.param(signal.SIGSEGV, id="crash"), pytest.param(signal.SIGSTOP, id="hang", marks=pytest.mark.proof),
+])  # fmt: skip
 def test_a_clip_that_kills_its_decoder_twice_is_poison(server: ClipServer, media: Path, tmp_path: Path, number: signal.Signals) -> None:
     id = server.send(media / "WolfgangLanger_Pexels.mp4").json["id"]
     _signalled(server, id, number, 2)

@@ -65,6 +65,7 @@ def test_a_server_camera_shows_results_without_pictures(page: Page, site: str) -
     assert page.value("document.getElementById('video').readyState") == 0
 
 
+@pytest.mark.proof
 def test_of_a_rig_it_says_which_source_is_gone(page: Page, tmp_path: Path) -> None:
     rig = tmp_path / "desk.toml"
     rig.write_text(
@@ -115,6 +116,7 @@ def test_without_permission_it_says_what_to_do(needs_chromium: None, site: str) 
         page.until("!document.getElementById('help').hidden")
 
 
+@pytest.mark.proof
 def test_it_comes_back_after_the_server_does(chromium: Browser) -> None:
     port = free_port()
     with chromium.page() as page:

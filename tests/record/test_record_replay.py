@@ -317,6 +317,7 @@ def test_nobody_is_recorded_without_a_receipt(flags: tuple[str, ...], tmp_path: 
     assert not (tmp_path / "a.mcap").exists()
 
 
+@pytest.mark.proof
 def test_row_15_a_full_disk_is_said_once_and_ends_the_command(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 1) as disk:
         result = mien(

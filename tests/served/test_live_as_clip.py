@@ -53,6 +53,7 @@ def test_a_clips_frames_as_png_give_the_same_events(port: int, media: Path) -> N
     assert [_without_clock(e, "client") for e in pushed] == [_without_clock(e, "media") for e in analysed]
 
 
+@pytest.mark.proof
 def test_as_good_jpeg_the_clear_labels_agree(port: int, media: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clear = agree = selections = windows = 0
     for clip in ("single_face.mp4", "WolfgangLanger_Pexels.mp4"):

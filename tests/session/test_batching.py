@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,8 +16,6 @@ from service.rounds import Batcher, settle
 from service.session import Session
 from service.settings import SessionOptions
 from tests.session.world import D, bundle, engines, face, model, pipeline, results
-
-INTERLEAVINGS = 10_000
 
 
 def _frames(seed: int, who: int, count: int) -> list[object]:
@@ -50,12 +49,13 @@ def test_the_same_bytes_alone_or_among_others(seed: int, sessions: int, batch: i
     assert said == alone
 
 
-def test_ten_thousand_interleavings_never_mix_two_people() -> None:
+@pytest.mark.parametrize("interleavings", [1000, pytest.param(10_000, marks=pytest.mark.proof)])
+def test_no_interleaving_ever_mixes_two_people(interleavings: int) -> None:
     """Each person's face carries a canary number through crop, graph, buffer and window."""
     rng = random.Random(20261121)
     chosen, batcher = model(2, 3, 1), Batcher(engines(), dict.fromkeys(engines(), 4))
     frames = {who: [bundle(n, [face(who, mood=(0, 4.0 * who, 0, 0))]) for n in range(1, 5)] for who in (0, 1)}
-    for _ in range(INTERLEAVINGS):
+    for _ in range(interleavings):
         seen: dict[int, list[Arrays]] = {0: [], 1: []}
 
         def note(who: int, seen: dict[int, list[Arrays]] = seen) -> object:
