@@ -55,11 +55,13 @@ class Driver(Protocol):
 
 @runtime_checkable
 class Startable(Protocol):
-    """A driver whose device may be `armed`: open, it gives no frames until it is told, by any thread, from which host monotonic time on."""
+    """A driver whose device may be `armed`: open, it gives no frames until it is told, by any thread, from which host monotonic time on,
+    and none after it was told up to which."""
 
     armed: bool
 
     def start(self, at_ns: int | None = None) -> None: ...
+    def stop(self, at_ns: int | None = None) -> None: ...
 
 
 class DriverOptions(BaseModel):

@@ -24,7 +24,10 @@ log = logging.getLogger("mien.capture")
 TICK_S = 0.02
 ROOM = 512
 LEAD_NS = 500_000_000
-"""How far ahead a start is set, where devices must hear of it: longer than a `remote` driver takes to tell its node."""
+"""How far ahead a start or a stop is set, where devices must hear of it: longer than a `remote` driver takes to tell its node."""
+ON_THE_WAY_NS = 200_000_000
+"""How long frames from before a stop may be on their way."""
+FOREVER_NS = 2**63
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ class Ensemble:
         # Reports are asked for in other threads, where half an input must not be seen: its frame counted and its fate not.
         self._matching = threading.Lock()
         self._open = False
-        self._from_ns = 0
+        self._armed = [d.driver for d in devices if isinstance(d.driver, Startable) and d.driver.armed]
+        self._from_ns, self._until_ns = 0, FOREVER_NS
         self._stopped = threading.Event()
         self._wake = threading.Event()
         self._inbox: Mailbox[Given] = Mailbox(ROOM, "latest", self._wake.set)
@@ -85,19 +89,25 @@ class Ensemble:
                 sources.append(source.learned(infos[source.name]))
         self._rig = Rig(sources, *self._limits)
         self._thread.start()
-        armed = [device.driver for device in self._devices if isinstance(device.driver, Startable) and device.driver.armed]
-        self._from_ns = time.monotonic_ns() + (LEAD_NS if armed else 0)
-        for driver in armed:
+        self._from_ns = time.monotonic_ns() + (LEAD_NS if self._armed else 0)
+        for driver in self._armed:
             driver.start(self._from_ns)
         self._open = True
         return infos
 
     def stop(self, timeout_s: float = 12.0) -> None:
-        """Let no frame in from this instant on, end all readers side by side, give out what waits, and end the thread.
+        """Let no frame in from one instant on, end all readers side by side, give out what waits, and end the thread.
+
+        That instant is now; where devices are armed it is as soon as all of them can have heard of it.
 
         Raises:
             SourceError: a device still hangs in its driver.
         """
+        if self._armed and self._open:
+            self._until_ns = time.monotonic_ns() + LEAD_NS
+            for driver in self._armed:
+                driver.stop(self._until_ns)
+            time.sleep((LEAD_NS + ON_THE_WAY_NS) / 1e9)
         self._open = False
         with ThreadPoolExecutor(len(self._readers), "close") as pool:
             closing = [pool.submit(reader.stop, timeout_s) for reader in self._readers]
@@ -127,7 +137,7 @@ class Ensemble:
         def put(frames: list[Frame]) -> None:
             for frame in frames:
                 source = device.sources.get(frame.modality)
-                if not self._open or frame.arrival_t_ns < self._from_ns:
+                if not self._open or not self._from_ns <= frame.arrival_t_ns < self._until_ns:
                     continue
                 if source is None:
                     for name in names:

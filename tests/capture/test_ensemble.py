@@ -68,22 +68,28 @@ def test_all_start_at_one_instant_however_long_one_takes_to_open() -> None:
     assert slow.closed == quick.closed == 1
 
 
-def test_devices_that_can_be_told_start_at_the_instant_from_which_frames_are_let_in() -> None:
+def test_devices_that_can_be_told_start_and_stop_with_all_others() -> None:
     class Armed(Scripted):
         armed = True
         from_ns: int | None = None
+        until_ns: int | None = None
 
         def start(self, at_ns: int | None = None) -> None:
             self.from_ns = at_ns
+
+        def stop(self, at_ns: int | None = None) -> None:
+            self.until_ns = at_ns
 
     armed, plain, heard = Armed("armed"), Scripted("plain", ("depth", "ir")), list[Given]()
     rig = ensemble([Device(armed, {"color": RigSource("c", "color")}), Device(plain, {"depth": RigSource("d", "depth")})], [], heard)
     rig.start()
     time.sleep(0.8)
     rig.stop()
-    firsts = {name: next(g.arrival_t_ns for g in heard if isinstance(g, Frame) and g.source == name) for name in ("c", "d")}
+    came = {name: [g.arrival_t_ns for g in heard if isinstance(g, Frame) and g.source == name] for name in ("c", "d")}
     assert armed.from_ns is not None
-    assert all(0 <= first - armed.from_ns < 0.2e9 for first in firsts.values())
+    assert armed.until_ns is not None
+    assert all(0 <= times[0] - armed.from_ns < 0.2e9 for times in came.values())
+    assert all(0 < armed.until_ns - times[-1] < 0.2e9 for times in came.values())
     assert {name: set(kinds) for name, kinds in rig.unwanted.items()} == {"d": {"ir"}}
 
 

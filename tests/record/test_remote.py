@@ -173,7 +173,7 @@ def test_a_new_client_takes_over_and_a_camera_nobody_wants_is_closed() -> None:
         eventually(lambda: there.cameras["cam"]._reader is None, "the camera is closed")
 
 
-def test_a_rig_starts_the_armed_cameras_of_its_nodes_at_one_instant() -> None:
+def test_a_rig_starts_and_stops_the_armed_cameras_of_its_nodes_at_one_instant() -> None:
     heard: list[Given] = []
     with node() as one, node() as two:
         devices = [Device(remote(there.port, "?armed=1"), {"color": RigSource(name, "color")}) for name, there in (("a", one), ("b", two))]
@@ -181,12 +181,16 @@ def test_a_rig_starts_the_armed_cameras_of_its_nodes_at_one_instant() -> None:
         rig.start()
         opened_ns = time.monotonic_ns()
         time.sleep(1.5)
+        asked_ns = time.monotonic_ns()
         rig.stop()
     frames = [given for given in heard if isinstance(given, Frame)]
     firsts = [next(frame for frame in frames if frame.source == name) for name in ("a", "b")]
     assert all(0.3e9 < frame.arrival_t_ns - opened_ns < 0.8e9 for frame in firsts)
     assert abs(firsts[0].arrival_t_ns - firsts[1].arrival_t_ns) < 0.1e9
     assert not any(frame.dropped_before for frame in firsts), "what the nodes left out before was no loss"
+    lasts = [[frame for frame in frames if frame.source == name][-1] for name in ("a", "b")]
+    assert all(0.3e9 < frame.arrival_t_ns - asked_ns < 0.51e9 for frame in lasts)
+    assert abs(lasts[0].arrival_t_ns - lasts[1].arrival_t_ns) < 0.1e9
 
 
 def test_several_nodes_start_and_stop_at_one_instant() -> None:
