@@ -22,7 +22,7 @@ __all__ = ["export_command"]
 FER = shipped_folders() / "fer-small"
 SMALL: Mapping[str, Mapping[str, object]] = {
     "enhanced_convlstm": {
-        "streams": ("rgb-convlstm", "flow-convlstm"),
+        "streams": ("flow-convlstm",),
         "widths": (4, 8, 8, 8),
         "kernels": (3, 3, 3, 3),
         "fully_connected": (32,),
