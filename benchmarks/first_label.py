@@ -27,7 +27,7 @@ def first_label_s(port: int, pictures: list[bytes]) -> float:
     with connect(f"ws://127.0.0.1:{port}/v1/live", max_size=None, compression=None) as socket:
         socket.recv()
         for index, picture in enumerate(itertools.cycle(pictures)):
-            time.sleep(max(0.0, began + index / FPS - time.monotonic()))
+            time.sleep(max(0.0, began + index / FPS - time.monotonic()))  # a camera's rate
             socket.send(picture)
             result = json.loads(socket.recv())
             if any(face["prediction"] for face in result.get("faces", [])):

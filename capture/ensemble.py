@@ -107,6 +107,7 @@ class Ensemble:
             self._until_ns = time.monotonic_ns() + LEAD_NS
             for driver in self._armed:
                 driver.stop(self._until_ns)
+            # Nothing says that a frame is the last one from before; meanwhile the readers let them in.
             time.sleep((LEAD_NS + ON_THE_WAY_NS) / 1e9)
         self._open = False
         with ThreadPoolExecutor(len(self._readers), "close") as pool:

@@ -53,7 +53,27 @@ def fit(features: NDArray[np.floating], bits: int = 16, iterations: int = 50, se
     if not np.isfinite(values).all():
         raise FitRefused("features hold NaN or infinity; leave those rows out")
     mean = values.mean(axis=0)
-    components = _principal_axes(values - mean, bits)
+    variances, axes = _axes(values - mean)
+    if (found := _varying(variances)) < bits:
+        raise FitRefused(f"the features vary along {found} axes only, {bits} bits need as many; fit on more varied clips or fewer bits")
+    return _alternated(values, mean, axes[:, :bits], iterations, seed)
+
+
+def fit_varying(features: NDArray[np.floating], most: int = 16, iterations: int = 50, seed: int = 0) -> Fit | None:
+    """Fit to finite `features` (n, D) as many bits as they vary along axes, `most` at most; None: they do not vary."""
+    values = np.asarray(features, np.float64)
+    mean = values.mean(axis=0)
+    variances, axes = _axes(values - mean)
+    bits = min(most, _varying(variances), len(values) - 1)
+    return None if bits < 1 else _alternated(values, mean, axes[:, :bits], iterations, seed)
+
+
+def _alternated(values: NDArray[np.float64], mean: NDArray[np.float64], axes: NDArray[np.float64], iterations: int, seed: int) -> Fit:
+    """Alternate codes and rotation from a seeded rotation on; `axes` (D, bits)."""
+    bits = axes.shape[1]
+    # Each axis' largest entry is made positive, so that its sign is settled.
+    largest = np.abs(axes).argmax(axis=0)
+    components = np.ascontiguousarray(axes * np.sign(axes[largest, np.arange(bits)]))
     projected = (values - mean) @ components
     rotation = _random_rotation(bits, seed)
     errors = [_error(projected @ rotation)]
@@ -73,13 +93,8 @@ def _error(rotated: NDArray[np.float64]) -> float:
     return float(np.sum((signs(rotated) - rotated) ** 2))
 
 
-def axes_of(features: NDArray[np.floating]) -> int:
-    """Return along how many axes features (n, D) vary: the most bits that they can be fitted to."""
-    values = np.asarray(features, np.float64)
-    return _varying(_axes(values - values.mean(axis=0))[0])
-
-
 def _varying(variances: NDArray[np.float64]) -> int:
+    """Return along how many axes features vary: the most bits that they can be fitted to."""
     return int(np.sum(variances > _NOTHING * variances[0])) if variances[0] > 0 else 0
 
 
@@ -91,17 +106,6 @@ def _axes(centred: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
         return spread**2 / len(centred), rows.T
     variances, axes = np.linalg.eigh(centred.T @ centred / len(centred))
     return variances[::-1], axes[:, ::-1]
-
-
-def _principal_axes(centred: NDArray[np.float64], bits: int) -> NDArray[np.float64]:
-    """The `bits` axes of largest variance, largest first; each axis' largest entry is positive, so that its sign is settled."""
-    variances, axes = _axes(centred)
-    found = _varying(variances)
-    if found < bits:
-        raise FitRefused(f"the features vary along {found} axes only, {bits} bits need as many; fit on more varied clips or fewer bits")
-    kept = axes[:, :bits]
-    largest = np.abs(kept).argmax(axis=0)
-    return np.ascontiguousarray(kept * np.sign(kept[largest, np.arange(bits)]))
 
 
 def _random_rotation(bits: int, seed: int) -> NDArray[np.float64]:

@@ -6,6 +6,7 @@ fits themselves (`itq.py`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
@@ -68,11 +69,7 @@ def put_itq(directory: Path, samples: Samples, *, bits: int = 16, iterations: in
             f"make them again: mien windows CLIPS -m {folder.manifest.id} -o W.npz"
         )
     fitted = itq.fit(samples.features, bits, iterations, seed)
-    fields = model_folder.fields_of(folder.manifest)
-    keyframes = fields["keyframes"]
-    assert isinstance(keyframes, dict)
-    keyframes |= {"file": FILE, "fit": None, "seed": None}
-    model_folder.write(directory, fields, {**folder.files, FILE: itq.as_file(fitted, samples.feature_model)})
+    _put(directory, folder, {"file": FILE, "fit": None, "seed": None}, {FILE: itq.as_file(fitted, samples.feature_model)})
     return fitted
 
 
@@ -91,11 +88,16 @@ def put_per_clip(directory: Path, seed: int = 0) -> None:
             f"model {manifest.id!r} has windows that roll on over a stream, which has no clip to be fitted on; fit it on clips like yours: "
             f"mien windows CLIPS -m {manifest.id} -o W.npz, then mien-export itq W.npz"
         )
-    fields = model_folder.fields_of(manifest)
+    _put(directory, folder, {"file": None, "fit": "per-clip", "seed": seed}, {})
+
+
+def _put(directory: Path, folder: Folder, changed: Mapping[str, object], fitted: Mapping[str, bytes]) -> None:
+    """Write a folder with other keyframe settings, and `fitted` in place of what was fitted before."""
+    fields = model_folder.fields_of(folder.manifest)
     keyframes = fields["keyframes"]
     assert isinstance(keyframes, dict)
-    keyframes |= {"file": None, "fit": "per-clip", "seed": seed}
-    model_folder.write(directory, fields, {name: data for name, data in folder.files.items() if name != FILE})
+    keyframes |= changed
+    model_folder.write(directory, fields, {**{name: data for name, data in folder.files.items() if name != FILE}, **fitted})
 
 
 def feature_maker(folder: Folder) -> str:

@@ -148,7 +148,7 @@ class LiveRecording:
             # What the source gave last is still to be used.
             last = time.monotonic() + LAST_S
             while time.monotonic() < last and (self.camera.feed.waiting or self.camera.feed.ledger.in_flight):
-                time.sleep(_POLL_S)
+                time.sleep(_POLL_S)  # the rounds thread uses it up; it tells nobody when it is through
 
     def stop(self, reason: str = "stopped") -> Recorded:
         """Close camera, session and file.

@@ -64,7 +64,7 @@ def listen(rig: RigFile, seconds: float) -> Iterator[Finding]:
         yield Finding(topic, "sources", "fault", f"{error.code}: {error}")
         return
     try:
-        time.sleep(seconds)
+        time.sleep(seconds)  # the measurement itself: other threads take down what comes
     finally:
         reports = ensemble.reports
         ensemble.stop()

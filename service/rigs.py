@@ -114,8 +114,10 @@ def open_rig(
     """
     color = next(source for source, table in rig.sources.items() if table.modality == "color")
     devices = rig.devices()
-    chosen = replace(options, model=rig.model or options.model, policy="latest", max_fps=UNLIMITED_FPS, given=rig.gives)
-    chosen = replace(chosen, patience_ns=rig.deadline_ns + SLACK_NS)
+    chosen = replace(
+        options, model=rig.model or options.model, policy="latest", max_fps=UNLIMITED_FPS, given=rig.gives,
+        patience_ns=rig.deadline_ns + SLACK_NS,
+    )  # fmt: skip
     if (why := unusable(loop.models.manifest(chosen.model), rig.gives)) is not None:
         raise ConfigError(f"rig {rig.name}: {why}; only sources that are `aligned` count")
     feed = loop.open(name, chosen, publish)

@@ -38,7 +38,8 @@ class OpenVinoEngine:
         self._shapes = Shapes.of(name, graph)
         device = _device(name, options)
         try:
-            one, several = (_compiled(data, graph, device, options, rows) for rows in (1, -1))
+            model = _core().read_model(data)
+            one, several = (_compiled(model, graph, device, options, rows) for rows in (1, -1))
         except (RuntimeError, ValueError, TypeError) as error:
             raise EngineError(
                 f"{name}: OpenVINO {_version()} refuses the graph: {_said(error)}; export it again, or take --backend onnx"
@@ -92,9 +93,8 @@ def open_graph(data: bytes, name: str, graph: Graph, options: EngineOptions) -> 
     return OpenVinoEngine(data, name, graph, options)
 
 
-def _compiled(data: bytes, graph: Graph, device: str, options: EngineOptions, rows: int) -> ov.CompiledModel:
-    """Compile for `rows` rows, −1: any number."""
-    model = _core().read_model(data)
+def _compiled(model: ov.Model, graph: Graph, device: str, options: EngineOptions, rows: int) -> ov.CompiledModel:
+    """Compile for `rows` rows, −1: any number. What was compiled before keeps its own copy."""
     model.reshape({tensor.name: [rows, *tensor.shape] for tensor in graph.inputs})
     return _core().compile_model(model, device, _settings(device, options))
 

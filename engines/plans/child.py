@@ -109,7 +109,7 @@ class _Voice:
     def repeat(self) -> None:
         """Say every second how far it was: whoever waits may then see that it is wanted no more."""
         while not self._ended:
-            time.sleep(BEAT_S)
+            time.sleep(BEAT_S)  # a daemon thread: the process does not wait for it to end
             self.say(self._last)
 
 

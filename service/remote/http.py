@@ -82,7 +82,7 @@ def carry_out(server: Server, plan: Plan[T]) -> T:
     step = _next(plan, None)
     while not isinstance(step, Done):
         if isinstance(step, Pause):
-            time.sleep(step.s)
+            time.sleep(step.s)  # the plan's own pause, between two questions to a server
             step = _next(plan, None)
         else:
             step = _next(plan, _answer(server, step))

@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engines.itq import axes_of, fit
+from engines.itq import fit_varying
 
-BITS = 16
 START = math.inf
 """Distance of a sample without predecessor: the first after a track starts or its buffer is cleared always wins."""
 
@@ -115,11 +114,9 @@ def itq_of_itself(features: NDArray[np.generic], n: int, seed: int) -> list[int]
 
     Of fewer bits than 16 where the features vary along fewer axes; what does not vary at all is chosen from evenly.
     """
-    values = np.asarray(features, np.float64)
-    bits = min(BITS, axes_of(values), len(values) - 1)
-    if bits < 1:
-        return uniform(len(values), n)
-    fitted = fit(values, bits, seed=seed)
+    fitted = fit_varying(np.asarray(features, np.float64), seed=seed)
+    if fitted is None:
+        return uniform(len(features), n)
     return itq(Itq(fitted.mean, fitted.components, fitted.rotation, ""), features, n)
 
 

@@ -94,7 +94,7 @@ def test_policy_latest_accounts_for_every_frame_of_a_flood() -> None:
         said(socket)
         for _ in range(200):
             socket.send(picture())
-            time.sleep(0.001)
+            time.sleep(0.001)  # a flood of a thousand a second, which the limit just lets in
         messages, closed = _closed(socket)
     ends: list[int] = []
     for message in messages:

@@ -102,7 +102,7 @@ class RtspServer:
         began = time.monotonic()
         index = self._backlog
         while not self._stop.is_set():
-            time.sleep(max(0.0, began + (index - self._backlog) / _RATE - time.monotonic()))
+            time.sleep(max(0.0, began + (index - self._backlog) / _RATE - time.monotonic()))  # a camera's rate
             client.sendall(self._packets(index))
             index += 1
 

@@ -25,14 +25,14 @@ class Scripted:
         self._modalities, self._open_s, self._fails, self._seq = modalities, open_s, fails, 0
 
     def open(self) -> SourceInfo:
-        time.sleep(self._open_s)
+        time.sleep(self._open_s)  # a device that takes its time
         if self._fails:
             raise SourceError("no-such-device", f"{self.name} is not there")
         self.opened_at = time.monotonic()
         return SourceInfo(self.name, "scripted", self._modalities[0], 1, 1, 100.0, "host", ends=False)
 
     def read(self) -> list[Frame]:
-        time.sleep(0.01)
+        time.sleep(0.01)  # its rate: 100 frames a second
         self._seq += 1
         now, data = time.monotonic_ns(), np.random.default_rng(self._seq).integers(0, 255, (2, 2)).astype(np.uint16)
         return [Frame(self.name, modality, self._seq, None, now, data.copy()) for modality in self._modalities]
@@ -54,10 +54,10 @@ def test_all_start_at_one_instant_however_long_one_takes_to_open() -> None:
     infos = rig.start()
     assert time.monotonic() - began < 2.0, "side by side"
     assert {name: info.modality for name, info in infos.items()} == {"c": "color", "d": "depth"}
-    time.sleep(0.3)
+    time.sleep(0.3)  # frames come meanwhile
     rig.stop()
     count = len(heard)
-    time.sleep(0.05)
+    time.sleep(0.05)  # what must not come has no event to wait for
     assert len(heard) == count, "nothing after the stop"
     frames = [given for given in heard if isinstance(given, Frame)]
     firsts = {name: next(f.arrival_t_ns for f in frames if f.source == name) for name in ("c", "d")}
@@ -83,7 +83,7 @@ def test_devices_that_can_be_told_start_and_stop_with_all_others() -> None:
     armed, plain, heard = Armed("armed"), Scripted("plain", ("depth", "ir")), list[Given]()
     rig = ensemble([Device(armed, {"color": RigSource("c", "color")}), Device(plain, {"depth": RigSource("d", "depth")})], [], heard)
     rig.start()
-    time.sleep(0.8)
+    time.sleep(0.8)  # frames come meanwhile
     rig.stop()
     came = {name: [g.arrival_t_ns for g in heard if isinstance(g, Frame) and g.source == name] for name in ("c", "d")}
     assert armed.from_ns is not None
@@ -108,7 +108,7 @@ def test_one_device_may_be_several_sources_and_unwanted_pictures_are_left_out() 
     heard: list[Given] = []
     rig = ensemble([Device(both, {"color": RigSource("c", "color"), "depth": RigSource("d", "depth")})], told, heard)
     rig.start()
-    time.sleep(0.2)
+    time.sleep(0.2)  # frames come meanwhile
     rig.stop()
     assert {given.source for given in heard if isinstance(given, Frame)} == {"c", "d"}
     complete = [one for one in told if isinstance(one, Bundle) and set(one.frames) == {"c", "d"}]
