@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -37,6 +38,11 @@ def face(
 ) -> SyntheticFace:
     """A face at (x, 0); its identity carries `who` as canary."""
     return SyntheticFace((x, 0.0, x + side, side), (*mood, float(who), 1.0), 1.0, gate)
+
+
+def odds(*probabilities: float) -> tuple[float, ...]:
+    """The mood whose softmax is `probabilities` (neutral, happy, sad, angry): they sum to 1, and none is 0."""
+    return tuple(math.log(p) for p in probabilities)
 
 
 def bundle(number: int, faces: Sequence[SyntheticFace], t_ns: int | None = None, clock: Clock = "media") -> Bundle:

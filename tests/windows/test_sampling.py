@@ -34,25 +34,58 @@ def test_a_later_frame_never_changes_an_earlier_answer(steps: list[int], period:
 
 
 @given(st.lists(st.integers(1, 10**9), min_size=2, max_size=60), st.integers(10**6, 10**9))
-def test_samples_keep_their_distance_unless_catching_up(steps: list[int], period: int) -> None:
-    sampler, taken, t = Sampler(period), [], 0
-    for step in steps:
-        t += step
-        if sampler.admit(t):
-            taken.append(t)
-    # Two in a row may be late and early: never closer than the early share allows on a target grid.
-    assert all(b - a >= 0 for a, b in itertools.pairwise(taken))
-    # n samples span at least n−1 periods less the tolerance: nothing is sampled faster than asked.
-    if len(taken) > 2:
-        assert taken[-1] - taken[0] >= (len(taken) - 1) * period - 2 * 1.25 * period
+def test_no_faster_than_asked_and_no_frame_passed_over_that_is_a_period_late(steps: list[int], period: int) -> None:
+    sampler, times = Sampler(period), list(itertools.accumulate(steps))
+    taken = [i for i, t in enumerate(times) if sampler.admit(t)]
+    # Targets lie a period apart or more; the first of two frames may be up to a period late, the second a quarter early.
+    for i, j in itertools.combinations(range(len(taken)), 2):
+        assert times[taken[j]] - times[taken[i]] >= (j - i - 1.25) * period
+    assert taken[0] == 0
+    for i in set(range(len(times))) - set(taken):
+        assert times[i] - times[max(k for k in taken if k < i)] < period
+
+
+# Times in ms; the frames that are sampled, worked out on paper: in brackets the target after each of them.
+TABLE = {
+    "steady, 30 fps, 250 ms": (
+        250,
+        [round(k * 100 / 3, 3) for k in range(31)],
+        [0, 6, 14, 21, 29],
+    ),  # (250) (500) (750) (1000)
+    "on the target": (100, [0, 100, 200, 300], [0, 1, 2, 3]),
+    "a quarter early is taken": (100, [0, 75, 175], [0, 1, 2]),  # (100) (200) (300)
+    "a hair more than a quarter early is not": (100, [0, 74.999, 75, 174.999, 175], [0, 2, 4]),
+    "a frame late by a period keeps the grid": (
+        100,
+        [0, 200, 201, 202, 274, 275, 374, 375],
+        [0, 1, 2, 5, 7],
+    ),  # (100) (200) (300) (400)
+    "a frame later still begins a new grid": (100, [0, 200.001, 274, 275, 276], [0, 1, 4]),  # (100) (300.001)
+    "after a long hole": (100, [0, 100, 350, 360, 424, 425, 524, 525], [0, 1, 2, 5, 7]),  # (100) (200) (450) (550)
+    "a source as slow as the period": (250, [0, 249, 499, 750, 1000], [0, 1, 2, 3, 4]),
+    "a source slower than the period": (250, [0, 300, 600, 900], [0, 1, 2, 3]),
+}
+
+
+@pytest.mark.parametrize(("period_ms", "times_ms", "sampled"), TABLE.values(), ids=TABLE)
+def test_exactly_these_frames_are_sampled(period_ms: int, times_ms: list[float], sampled: list[int]) -> None:
+    sampler = Sampler(period_ms * 1_000_000)
+    times = [round(t * 1e6) for t in times_ms]
+    assert [i for i, t in enumerate(times) if sampler.admit(t)] == sampled
+
+
+def test_the_grid_does_not_drift_over_an_hour() -> None:
+    sampler = Sampler(250_000_000)
+    # Targets at 0, 0.25, … 3599.75 s, and the last frame, of 3599.967 s, is early enough for the one at 3600 s.
+    assert sum(sampler.admit(round(k * 1e9 / 30)) for k in range(30 * 3600)) == 4 * 3600 + 1
 
 
 def test_restart_samples_the_next_frame() -> None:
     sampler = Sampler(100)
-    assert sampler.admit(0)
-    assert not sampler.admit(10)
+    assert [sampler.admit(t) for t in (0, 10)] == [True, False]
     sampler.restart()
-    assert sampler.admit(11)
+    # From 11 on, not from 100: the target is 111, a quarter early is 86.
+    assert [sampler.admit(t) for t in (11, 85, 86)] == [True, False, True]
 
 
 def test_a_period_of_zero_is_refused() -> None:
