@@ -88,7 +88,8 @@ def test_every_architectures_graphs_in_every_precision(kit: Sdk, name: str, tmp_
 def test_the_command_says_what_was_built(kit: Sdk, export_command: Export) -> None:
     code, said, _ = export_command("tensorrt", FER, "--gate", "--precision", "fp16", "--precision", "int8")
     assert code == 0
-    assert [line.split()[:3] for line in said.splitlines()[:3]] == [["ok", "frame", kind] for kind in ("fp32", "fp16", "int8")]
+    verdicts = [line.split()[:3] for line in said.splitlines() if line.startswith(("ok", "FAILS"))]  # a slow build has lines of its own
+    assert verdicts == [["ok", "frame", kind] for kind in ("fp32", "fp16", "int8")]
     assert f"3 of 3 graphs built by tensorrt-rtx {kit.version} for SM89; no plan was kept" in said
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 from service.cameras import open_camera
@@ -10,7 +9,8 @@ from service.events import Event, Rejected, SourceEvent
 from service.feed import FeedOptions
 from service.live import LiveLoop
 from tests.api.tiny import Brightness
-from tests.live.test_live_loop import DEADLINE_S, Heard
+from tests.live.test_live_loop import Heard
+from tests.waiting import PATIENCE_S, until
 
 
 def _camera(media: Path, query: str) -> Heard:
@@ -20,11 +20,9 @@ def _camera(media: Path, query: str) -> Heard:
     loop.start()
     heard = Heard()
     camera = open_camera(loop, "cam", f"video:{media / 'single_face.mp4'}{query}", FeedOptions("tiny"), heard)
-    until = time.monotonic() + DEADLINE_S
-    while not heard.of(SourceEvent) and len(heard.of(Event)) < 30 and time.monotonic() < until:
-        time.sleep(0.005)
+    until(lambda: heard.of(SourceEvent) or len(heard.of(Event)) >= 30, "an end, or thirty results")
     camera.close()
-    loop.stop(DEADLINE_S)
+    loop.stop(PATIENCE_S)
     return heard
 
 
@@ -48,9 +46,7 @@ def test_a_frozen_camera_is_told() -> None:
     loop, heard = LiveLoop(TinyShelf(), Brightness(), max_sessions=2), Heard()  # type: ignore[arg-type]
     loop.start()
     camera = open_camera(loop, "cam", "virtual:color?width=64&height=48&fps=30&faults=freeze@0.5+1.5", FeedOptions("tiny"), heard)
-    until = time.monotonic() + DEADLINE_S
-    while len(heard.of(SourceEvent)) < 2 and time.monotonic() < until:
-        time.sleep(0.005)
+    until(lambda: len(heard.of(SourceEvent)) >= 2, "frozen and back")
     camera.close()
-    loop.stop(DEADLINE_S)
+    loop.stop(PATIENCE_S)
     assert [output.message.state for output in heard.of(SourceEvent) if isinstance(output.message, SourceEvent)] == ["frozen", "back"]

@@ -24,8 +24,9 @@ from service.models import Model, Models, UnknownModel
 from service.perception.synthetic import SyntheticPerception, synthetic_expression
 from service.settings import Settings, unusable
 from tests.engines.graphs import common, write_folder
-from tests.live.test_live_loop import DEADLINE_S, Heard, Shelf
+from tests.live.test_live_loop import Heard, Shelf
 from tests.session.world import D, bundle, face, model, pipeline, push_all, results
+from tests.waiting import PATIENCE_S
 
 CROPS = {"face": {"size": [1, 1]}, "deep": {"size": [1, 1], "modality": "depth"}, "warm": {"size": [1, 1], "modality": "thermal"}}
 LINE = "model 'three' needs color, depth, thermal pictures and sources give color only; choose a model of color alone"
@@ -91,7 +92,7 @@ def test_a_live_session_is_told_and_goes_on(loaded: bool) -> None:
         assert loop.healthy
         assert len(heard.of(Event)) == 4
     finally:
-        loop.stop(DEADLINE_S)
+        loop.stop(PATIENCE_S)
 
 
 def test_the_command_line_says_so(tmp_path: Path, media: Path) -> None:
