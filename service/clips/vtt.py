@@ -1,4 +1,4 @@
-"""A clip's labels as WebVTT subtitles: a cue for as long as a track keeps a label.
+"""A clip's labels as WebVTT subtitles: a cue for as long as a track keeps a label and there is evidence of it.
 
 Owns the cues. They come from the trace, so that they stand at the frames they speak of. Does not own the trace
 (`windows/trace.py`).
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby, pairwise
+from itertools import pairwise
 from typing import TextIO
 
 from service.analyze import Tally
@@ -56,37 +56,50 @@ class Vtt:
 
 
 def cues(values: Iterable[TraceValue], labels: tuple[str, ...]) -> list[Cue]:
-    """Return a cue per run of one label in one track, by time, then track."""
-    by_track: dict[int, list[TraceValue]] = {}
+    """Return a cue per run of one label in one track, by time, then track.
+
+    A frame that a window holds is evidence; an interpolated one is not, and makes no cue longer. The median distance
+    of two such frames is the clip's step. A cue reaches the next such frame of its track if that is at most two steps
+    away, and else ends one step after its last.
+    """
+    held: dict[int, list[TraceValue]] = {}
     for value in values:
-        by_track.setdefault(value.track, []).append(value)
-    found = [(cue, track) for track, its in by_track.items() for cue in _runs(its, labels)]
+        if not value.interpolated:
+            held.setdefault(value.track, []).append(value)
+    distances = sorted(b.t_ns - a.t_ns for track in held.values() for a, b in pairwise(track))
+    step_ns = distances[len(distances) // 2] if distances else _STEP_NS
+    found = [(cue, number) for number, track in held.items() for cue in _runs(track, labels, step_ns)]
     return [cue for cue, _ in sorted(found, key=lambda item: (item[0].start_ns, item[1]))]
 
 
-def _runs(values: list[TraceValue], labels: tuple[str, ...]) -> Iterator[Cue]:
-    steps = sorted(b.t_ns - a.t_ns for a, b in pairwise(values))
-    step_ns = steps[len(steps) // 2] if steps else _STEP_NS
-    ends = [min(b.t_ns, a.t_ns + 2 * step_ns) for a, b in pairwise(values)] + [values[-1].t_ns + step_ns]
-    pairs = zip(values, ends, strict=True)
-    for label, run in groupby(pairs, key=lambda pair: _said(pair[0], labels)):
-        members = list(run)
-        mean = _mean([value for value, _ in members], labels, label)
-        yield Cue(members[0][0].t_ns, members[-1][1], f"<v Face {members[0][0].track}>{label}{mean}")
+def _runs(track: list[TraceValue], labels: tuple[str, ...], step_ns: int) -> Iterator[Cue]:
+    run: list[TraceValue] = []
+    for value, following in zip(track, [*track[1:], None], strict=True):
+        run.append(value)
+        adjacent = following is not None and following.t_ns - value.t_ns <= 2 * step_ns
+        if following is not None and adjacent and _caption(following, labels) == _caption(value, labels):
+            continue
+        end_ns = following.t_ns if following is not None and adjacent else value.t_ns + step_ns
+        yield Cue(run[0].t_ns, end_ns, f"<v Face {value.track}>{_text(_caption(value, labels))}{_mean(run)}")
+        run = []
 
 
-def _said(value: TraceValue, labels: tuple[str, ...]) -> str:
+def _caption(value: TraceValue, labels: tuple[str, ...]) -> str:
     if value.scores:
-        return _text(labels[max(range(len(labels)), key=lambda index: value.scores[index])])
+        return labels[_best(value)]
     pairs = (("valence", value.valence), ("arousal", value.arousal))
     return ", ".join(f"{name} {number:+.1f}" for name, number in pairs if number is not None)
 
 
-def _mean(values: list[TraceValue], labels: tuple[str, ...], label: str) -> str:
-    if not values[0].scores:
+def _best(value: TraceValue) -> int:
+    return max(range(len(value.scores)), key=lambda index: value.scores[index])
+
+
+def _mean(run: list[TraceValue]) -> str:
+    if not run[0].scores:
         return ""
-    index = [_text(name) for name in labels].index(label)
-    return f" {sum(value.scores[index] for value in values) / len(values):.0%}"
+    best = _best(run[0])
+    return f" {sum(value.scores[best] for value in run) / len(run):.0%}"
 
 
 def _text(name: str) -> str:

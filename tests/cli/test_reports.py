@@ -1,8 +1,7 @@
-"""The layouts, on events made by hand: what a run over files cannot easily bring about."""
+"""The table for people, and names that are no text, on events made by hand. Whole files: `test_report_files.py`."""
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from pathlib import Path
@@ -28,7 +27,7 @@ from service.events import (
 from service.intake import Source
 from service.messages import Failure, Timing
 from service.models import Model
-from service.reports import Csv, JsonDocument, Ndjson, Style
+from service.reports import Ndjson, Style
 from service.tables import TableReport
 
 NAME = ModelName("tiny", "0123456789ab")
@@ -85,7 +84,7 @@ EVENTS: list[SessionEvent] = [
 FAILURE = Failure("empty-clip", "b is empty", retryable=False)
 
 
-def feed(report: Csv | JsonDocument | Ndjson | TableReport, sources: tuple[Source, ...]) -> None:
+def feed(report: Ndjson | TableReport, sources: tuple[Source, ...]) -> None:
     for source in sources:
         if source is OTHER:
             report.end(source, FAILURE)
@@ -94,51 +93,6 @@ def feed(report: Csv | JsonDocument | Ndjson | TableReport, sources: tuple[Sourc
             report.say(source, event, COST)
         report.end(source, Tally(4, 4, 1, 3))
     report.close()
-
-
-def test_csv_averages_interpolates_and_quotes(model: Model) -> None:
-    out = io.StringIO(newline="")
-    feed(Csv(out, Style(model, several=True)), (SOURCE, OTHER))
-    rows = list(csv.DictReader(io.StringIO(out.getvalue())))
-    assert [(row["kind"], row["frame"], row["label"], row["p_sad"], row["p_happy"]) for row in rows] == [
-        ("frame", "1", "happy", "0.100000", "0.900000"),
-        ("frame", "2", "happy", "0.100000", "0.900000"),
-        ("frame", "4", "sad", "0.800000", "0.200000"),
-        ("clip", "1", "happy", "0.450000", "0.550000"),
-    ]
-    assert {row["input"] for row in rows} == {"a.mp4"}
-    assert [(row["valence"], row["windows"], row["filled"]) for row in rows[2:]] == [("0.100000", "1", ""), ("-0.500000", "2", "1.000000")]
-
-
-def test_one_json_document_or_a_list_of_them(model: Model) -> None:
-    alone, both, none = io.StringIO(), io.StringIO(), io.StringIO()
-    feed(JsonDocument(alone, Style(model, several=False)), (SOURCE,))
-    feed(JsonDocument(both, Style(model, several=True)), (SOURCE, OTHER, SOURCE))
-    feed(JsonDocument(none, Style(model, several=False)), (OTHER,))
-    document = json.loads(alone.getvalue())
-    assert (document["weights"], document["notes"]) == ("random", ["it is tiny"])
-    assert document["frames"] == {"expected": 4, "decoded": 4, "errors": 1, "with_face": 3}
-    assert len(document["events"]) == 4
-    assert len(document["clip_prediction"]) == 1
-    assert document["trace"][2] == {
-        "track": 3, "frame": 4, "t_ns": 160_000_000, "scores": [{"name": "sad", "probability": 0.8}, {"name": "happy", "probability": 0.2}],
-        "label": "sad", "valence": 0.1, "arousal": -0.2, "windows": 1, "final": True, "interpolated": False,
-    }  # fmt: skip
-    failed = {"schema": "mien.analysis/1", "input": OTHER.name, "error": {"code": "empty-clip", "detail": "b is empty"}}
-    assert json.loads(both.getvalue()) == [document, failed, document]
-    assert none.getvalue() == ""
-
-
-def test_ndjson_names_its_input_only_among_several_and_says_failures(model: Model) -> None:
-    alone, both = io.StringIO(), io.StringIO()
-    feed(Ndjson(alone, Style(model, several=False)), (SOURCE,))
-    feed(Ndjson(both, Style(model, several=True, timing=True)), (SOURCE, OTHER))
-    bare, named = ([json.loads(line) for line in out.getvalue().splitlines()] for out in (alone, both))
-    assert named[-1] == {"input": OTHER.name, "type": "error", "code": "empty-clip", "detail": "b is empty", "retryable": False}
-    for one, other in zip(bare, named, strict=False):
-        assert other.pop("input") == "a.mp4"
-        assert other.pop("delivery")["timing"] == {"decode": 1.0, "wait": 0.0, "infer": 2.5}
-        assert one == other
 
 
 def test_a_name_that_is_no_text_survives_in_json(model: Model, tmp_path: Path) -> None:
