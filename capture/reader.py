@@ -14,7 +14,8 @@ from capture.driver import Driver, EndOfStream, SourceError
 from capture.frame import Frame, SourceInfo, SourceState, State
 from capture.mailbox import Closed
 
-_FIRST_BACKOFF_S, _LONGEST_BACKOFF_S = 0.1, 0.5
+FIRST_BACKOFF_S, LONGEST_BACKOFF_S = 0.1, 0.5
+"""How long a lost source is left alone before it is opened again: at first, and at most."""
 
 
 class Reader:
@@ -39,7 +40,7 @@ class Reader:
         self._thread = threading.Thread(target=self._run, name=f"capture:{driver.name}", daemon=True)
         self._info: SourceInfo | None = None
         self._error: BaseException | None = None
-        self._backoff_s = _FIRST_BACKOFF_S
+        self._backoff_s = FIRST_BACKOFF_S
         self._lost = False
         self._serial = serial
 
@@ -133,7 +134,7 @@ class Reader:
             if not self._lost:
                 self._tell("lost", str(error))
             self._stop.wait(self._backoff_s)
-            self._backoff_s = min(2 * self._backoff_s, _LONGEST_BACKOFF_S)
+            self._backoff_s = min(2 * self._backoff_s, LONGEST_BACKOFF_S)
 
     def _same(self) -> SourceInfo:
         """Open the driver and make sure of the device: a number such as /dev/video0 may be another camera's by now.
@@ -158,7 +159,7 @@ class Reader:
                 continue
             if self._lost:
                 self._tell("back", "")
-                self._backoff_s = _FIRST_BACKOFF_S
+                self._backoff_s = FIRST_BACKOFF_S
             self._put(frames)
 
     def _tell(self, state: State, detail: str) -> None:

@@ -8,10 +8,12 @@ from collections.abc import Callable
 
 import pytest
 
+import capture.reader
 from capture.driver import Driver, EndOfStream, SourceError, create
 from capture.frame import Frame, SourceInfo, SourceState
 from capture.mailbox import Closed, Mailbox, MailboxFull
 from capture.reader import Reader
+from tests.waiting import PATIENCE_S, until
 
 
 class Unsteady:
@@ -54,20 +56,13 @@ class Unsteady:
         self.calls.append((call, threading.current_thread().name))
 
 
-def wait_for(condition: Callable[[], bool], timeout_s: float = 10.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.002)
-
-
 def test_a_source_with_an_end_is_read_to_its_end() -> None:
     box: Mailbox[list[Frame]] = Mailbox(100, "all")
     reader = Reader(create("synthetic:?width=32&height=32&count=40&realtime=0", "clip"), box.put, pytest.fail, box.close)
     info = reader.start()
     assert info == reader.info
     assert info.ends
-    wait_for(lambda: not reader.alive)
+    until(lambda: not reader.alive, "the thread ends")
     taken = [box.take() for _ in range(40)]
     assert [frame.seq for frames in taken for frame in frames or []] == list(range(1, 41))
     with pytest.raises(Closed):
@@ -81,7 +76,7 @@ def test_the_driver_is_used_in_its_own_thread_alone() -> None:
     frames: list[Frame] = []
     reader = Reader(driver, frames.extend, lambda _: None)
     reader.start()
-    wait_for(lambda: len(frames) >= 5)
+    until(lambda: len(frames) >= 5, "five frames")
     reader.stop()
     assert {thread for _, thread in driver.calls} == {"capture:door"}
     assert driver.calls[0][0] == "open"
@@ -100,7 +95,7 @@ def test_a_lost_camera_is_told_and_comes_back() -> None:
 
     reader = Reader(driver, lambda frames: happened.extend("frame" for _ in frames), notify)
     reader.start()
-    wait_for(lambda: happened.count("back") == 2 and happened[-1] == "frame")
+    until(lambda: happened.count("back") == 2 and happened[-1] == "frame", "it is back for good")
     assert not reader.lost
     reader.stop()
     assert happened[:8] == ["frame", "frame", "lost", "back", "frame", "lost", "back", "frame"]
@@ -127,7 +122,7 @@ def test_opening_that_fails_at_first_is_the_callers() -> None:
 
 def test_opening_that_hangs_is_given_up() -> None:
     release = threading.Event()
-    reader = Reader(Unsteady("f", lambda: release.wait(10) and None), pytest.fail, pytest.fail)
+    reader = Reader(Unsteady("f", lambda: release.wait(PATIENCE_S) and None), pytest.fail, pytest.fail)
     with pytest.raises(SourceError) as caught:
         reader.start(timeout_s=0.05)
     assert caught.value.code == "open-timeout"
@@ -143,7 +138,7 @@ def test_no_error_dies_in_the_thread() -> None:
     box: Mailbox[list[Frame]] = Mailbox()
     reader = Reader(Unsteady("fb"), box.put, pytest.fail, box.close)
     reader.start()
-    wait_for(lambda: not reader.alive)
+    until(lambda: not reader.alive, "the thread ends")
     assert box.take() is not None
     with pytest.raises(ZeroDivisionError):
         box.take()
@@ -167,7 +162,7 @@ def test_a_source_with_an_end_is_not_opened_again() -> None:
 
     reader = Reader(Broken(), pytest.fail, pytest.fail)
     reader.start()
-    wait_for(lambda: not reader.alive)
+    until(lambda: not reader.alive, "the thread ends")
     with pytest.raises(SourceError, match="damaged"):
         reader.stop()
 
@@ -176,7 +171,7 @@ def test_a_mailbox_that_may_lose_nothing_ends_the_reader_when_full() -> None:
     box: Mailbox[list[Frame]] = Mailbox(3, "all")
     reader = Reader(Unsteady(""), box.put, pytest.fail, box.close)
     reader.start()
-    wait_for(lambda: not reader.alive)
+    until(lambda: not reader.alive, "the thread ends")
     assert [box.take() is not None for _ in range(3)] == [True] * 3
     with pytest.raises(MailboxFull):
         box.take()
@@ -187,18 +182,20 @@ def test_a_taker_that_leaves_ends_the_reader_without_an_error() -> None:
     reader = Reader(Unsteady(""), box.put, pytest.fail)
     reader.start()
     box.close()
-    wait_for(lambda: not reader.alive)
+    until(lambda: not reader.alive, "the thread ends")
     reader.stop()
 
 
-def test_stop_is_prompt_while_lost_and_before_start() -> None:
-    reader = Reader(Unsteady("f!" + "x" * 1000), lambda _: None, lambda _: None)
+def test_stop_does_not_wait_for_the_next_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capture.reader, "FIRST_BACKOFF_S", 3600.0)
+    reader = Reader(Unsteady("f!"), lambda _: None, lambda _: None)
     reader.start()
-    wait_for(lambda: reader.lost)
-    time.sleep(0.4)
-    began = time.monotonic()
+    until(lambda: reader.lost, "it is lost")
     reader.stop()
-    assert time.monotonic() - began < 0.5
+    assert not reader.alive
+
+
+def test_stop_before_start() -> None:
     fresh = Reader(Unsteady(""), pytest.fail, pytest.fail)
     fresh.stop()
     with pytest.raises(RuntimeError, match="not been opened"):
@@ -210,7 +207,7 @@ def test_a_reader_never_waits_for_its_taker() -> None:
     driver = create("synthetic:?width=32&height=32&count=500&realtime=0", "fast")
     reader = Reader(driver, box.put, pytest.fail, box.close)
     reader.start()
-    wait_for(lambda: not reader.alive)
+    until(lambda: not reader.alive, "the thread ends")
     last = box.take()
     assert last is not None
     assert last[0].seq == 500

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import time
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +13,9 @@ from capture import virtual_world as worlds
 from capture.driver import SourceError, create
 from capture.drivers import virtual
 from capture.drivers.virtual import Options
-from capture.frame import Frame
+from capture.frame import Frame, SourceInfo
 from capture.virtual_sensor import Exposure, Sensor, Timing, faults
+from tests.waiting import until
 
 S, MS = 10**9, 10**6
 ZERO = 7 * S
@@ -108,7 +108,7 @@ def test_no_frame_tells_the_truth() -> None:
 
 
 def test_the_driver_gives_frames_in_time_and_is_gone_while_unplugged() -> None:
-    driver = create("virtual:thermal?fps=50&delay_ms=5&jitter_ms=2&faults=unplug@0.3%2B0.3", "warm")
+    driver = create("virtual:thermal?fps=50&delay_ms=5&jitter_ms=2&faults=unplug@0.5%2B1.5", "warm")
     info = driver.open()
     assert (info.name, info.modality, info.width, info.height, info.serial) == ("warm", "thermal", 160, 90, "virtual-thermal-0")
     frames: list[Frame] = []
@@ -120,16 +120,22 @@ def test_the_driver_gives_frames_in_time_and_is_gone_while_unplugged() -> None:
     with pytest.raises(SourceError, match="unplugged") as lost:
         until_gone()
     assert lost.value.code == "source-lost"
-    assert 10 <= len(frames) <= 16
+    assert 5 <= len(frames) <= 26
     driver.close()
     with pytest.raises(SourceError, match="unplugged"):
         driver.open()
-    time.sleep(0.35)
-    assert driver.open().serial == info.serial
-    (again,) = driver.read() or driver.read()
+
+    def opened() -> SourceInfo | None:
+        try:
+            return driver.open()
+        except SourceError:
+            return None
+
+    assert until(opened, "it is plugged in").serial == info.serial
+    (again,) = until(driver.read, "a frame")
     assert again.seq == len(frames) + 1
     assert again.device_t_ns is not None
-    assert again.device_t_ns < S
+    assert again.device_t_ns < 1.5 * S, "power was gone: its clock began at zero"
     driver.close()
 
 
