@@ -15,10 +15,11 @@ import sys
 from pathlib import Path
 from time import monotonic, sleep
 
+from tests.waiting import PATIENCE_S
+
 PACKAGES = ("nvidia-pytriton==0.7.0",)
 SERVED_WITH = ("numpy==1.26.4", "onnxruntime==1.23.2")
 """What model.py runs on inside the server: another release of onnxruntime than ours, as on most servers."""
-START_S = 90.0
 _VERSION = "3.11"  # the Python that the package's stub is linked with, which must be this one's too
 
 
@@ -111,9 +112,9 @@ class TritonServer:
         settings = {"PATH": path, "LD_LIBRARY_PATH": os.pathsep.join(places)}
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | settings, start_new_session=True)
-        until = monotonic() + START_S
+        end = monotonic() + PATIENCE_S
         while not self._serves():
-            if self._process.poll() is not None or monotonic() > until:
+            if self._process.poll() is not None or monotonic() > end:
                 self.kill()
                 raise ServerError(f"tritonserver does not start: {self._log.read_text(encoding='utf-8', errors='replace')[-2000:]}")
             sleep(0.05)

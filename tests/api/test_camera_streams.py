@@ -8,7 +8,7 @@ import json
 import pytest
 
 from capture.driver import SourceError
-from tests.api.tiny import Running, Shelf, picture, rest, running, said, tell
+from tests.api.tiny import WAIT_S, Running, Shelf, picture, rest, running, said, tell
 
 CAMERA = "synthetic:?width=64&height=48&fps=200&faces=1"
 
@@ -77,6 +77,6 @@ def test_subscribers_that_vanish_are_forgotten() -> None:
 
 def test_a_camera_that_cannot_be_opened_stops_the_server_with_its_error() -> None:
     with running(ready=False, cameras={"door": "video:/does/not/exist.mp4"}) as server:
-        server.thread.join(20)
+        server.thread.join(WAIT_S)
         assert not server.thread.is_alive()
         assert isinstance(server.service.failed, SourceError)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from tests.api.tiny import Shelf, picture, refused, rest, running, said
+from tests.api.tiny import WAIT_S, Shelf, picture, refused, rest, running, said
 
 
 def test_a_server_told_to_stop_is_unready_and_drains() -> None:
@@ -22,7 +22,7 @@ def test_a_server_told_to_stop_is_unready_and_drains() -> None:
             assert unready.kind.code == "draining"
             messages, code = rest(client)
             heard, subscribers_code = rest(subscriber)
-        server.thread.join(20)
+        server.thread.join(WAIT_S)
     assert code == subscribers_code == 1012
     kinds = [m["type"] for m in messages]
     assert kinds.count("draining") == 1

@@ -9,7 +9,7 @@ import threading
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message as Headers
@@ -37,8 +37,9 @@ from service.live import LiveLoop
 from service.metrics import Metrics
 from service.models import Model, UnknownModel
 from service.perception.synthetic import express_row, synthetic_detector, synthetic_expression
+from tests.waiting import PATIENCE_S, until
 
-WAIT_S = 20.0
+WAIT_S = PATIENCE_S
 FEATURES = 6
 DETECTOR = synthetic_detector(FEATURES)
 
@@ -72,10 +73,11 @@ class Brightness:
 
 @dataclass
 class Shelf:
-    """Models without folders. `gate`: loading `late` and `slow` runs wait for it; `slow_s`: what a row costs; `full`: no row
-    finds room on the device; `doing`: what takes long."""
+    """Models without folders. `loading`: opening a model waits for it; `slow_s`, `before_row`: what a row costs or waits for;
+    `full`: no row finds room on the device; `doing`: what takes long."""
 
     slow_s: float = 0.0
+    before_row: Callable[[], object] = lambda: None
     loading: threading.Event = field(default_factory=threading.Event)
     broken: bool = False
     engines: dict[GraphKey, Engine] = field(default_factory=dict)
@@ -121,6 +123,7 @@ class Shelf:
 
     def _row(self, inputs: Arrays) -> Mapping[str, Any]:
         time.sleep(self.slow_s)  # what a network costs is what is under test
+        self.before_row()
         if self.broken:
             raise RuntimeError("a bug in an engine")
         if self.full:
@@ -163,10 +166,7 @@ class Running:
 
     def eventually(self, true: Any, what: str) -> None:
         """Wait until `true()`."""
-        until = time.monotonic() + WAIT_S
-        while not true():
-            assert time.monotonic() < until, f"{what} within {WAIT_S:g} s"
-            time.sleep(0.005)
+        until(true, what)
 
 
 @contextmanager

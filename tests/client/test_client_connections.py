@@ -12,13 +12,13 @@ from websockets.asyncio.server import ServerConnection
 from service.client import AsyncMien, FrameDropped, Item, Lost, Mien, MienError, Reconnected, SessionClosed, Unanswered, Unknown
 from tests.client.other_server import CLOSED, CREATED, dropped, gone, playing, said
 from tests.served.server import free_port
+from tests.waiting import PATIENCE_S
 
 JPEG = b"\xff\xd8 the beginning of one is enough here"
-SOON_S = 20.0
 
 
 def done(work: Any) -> None:
-    asyncio.run(asyncio.wait_for(work, SOON_S))
+    asyncio.run(asyncio.wait_for(work, PATIENCE_S))
 
 
 def kinds(items: list[Item]) -> list[str]:

@@ -14,6 +14,7 @@ import pytest
 
 from tests.media import ensure
 from tests.served.server import served
+from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 SAYS = {"README.md": ("happy", "happy"), "docs/client.md": ("happy", "front", "happy", "happy")}
@@ -47,7 +48,7 @@ def test_a_block_runs(name: str, number: int, port: int, media: Path, tmp_path: 
     assert "127.0.0.1:8765" in program
     command = [sys.executable, "-W", "error", "-c", program.replace("127.0.0.1:8765", f"127.0.0.1:{port}")]
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert (done.returncode, done.stderr) == (0, "")
     assert SAYS[name][number] in done.stdout
 

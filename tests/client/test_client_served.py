@@ -16,6 +16,7 @@ import pytest
 from service.client import AsyncMien, FrameDropped, FrameRejected, Item, Lost, Mien, MienError, Reconnected, Result, SessionUpdated
 from service.remote.pictures import encoded
 from tests.served.server import free_port, served
+from tests.waiting import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +89,7 @@ def test_a_cameras_events(mien: Mien) -> None:
     assert [(camera.name, camera.state) for camera in mien.streams()] == [("front", "running")]
     with mien.stream("front") as events:
         assert isinstance(events.started, SessionUpdated)
-        items = [events.recv(10) for _ in range(5)]
+        items = [events.recv(PATIENCE_S) for _ in range(5)]
         events.close()
         list(events)
     assert {item.type for item in items if item is not None} == {"result"}
@@ -156,10 +157,10 @@ def test_a_server_that_restarts(state: dict[str, str], pictures: list[Any], medi
         first = [live.push(jpeg) for jpeg in jpegs]
         clip = mien.submit(media / "single_face.mp4")
     with served(environment=state, port=port):
-        assert back.wait(20)
+        assert back.wait(PATIENCE_S)
         second = [live.push(jpeg) for jpeg in jpegs]
         closed = live.close()
-        reader.join(20)
+        reader.join(PATIENCE_S)
         live.__exit__(None, None, None)
         assert mien.wait(clip.id).state == "done"
         mien.delete(clip.id)

@@ -20,8 +20,10 @@ from typing import Any
 
 import psutil
 
+from tests.waiting import PATIENCE_S, until
+
 TINY = Path(__file__).with_name("tiny_server.py")
-WAIT_S = 60.0
+WAIT_S = PATIENCE_S
 
 
 @dataclass(frozen=True)
@@ -132,10 +134,7 @@ class ClipServer:
         return {f"{folder}/{path.name}" for folder in below for path in (self.directory / folder).iterdir()}
 
     def eventually(self, true: Callable[[], bool], what: str, within_s: float = WAIT_S) -> None:
-        until = time.monotonic() + within_s
-        while not true():
-            assert time.monotonic() < until, f"not within {within_s:g} s: {what}"
-            time.sleep(0.01)
+        until(true, what, within_s, every_s=0.01)
 
 
 @contextmanager

@@ -20,8 +20,8 @@ def test_results_are_deleted_when_their_time_is_over(tmp_path: Path) -> None:
     with serving(tmp_path / "state", ttl_h=1.5 / 3600) as server:
         id = server.send(clip).json["id"]
         assert server.ended(id)["expires_utc"] is not None
-        server.eventually(lambda: server.get(f"/v1/clips/{id}").status == 404, "it is forgotten", 10)
-        server.eventually(lambda: not server.files(), "it is erased", 10)
+        server.eventually(lambda: server.get(f"/v1/clips/{id}").status == 404, "it is forgotten")
+        server.eventually(lambda: not server.files(), "it is erased")
 
 
 def test_a_stopped_server_goes_on_where_it_was(tmp_path: Path, media: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from time import monotonic, sleep
 
 import numpy as np
 import pytest
@@ -12,9 +11,10 @@ import pytest
 from engines.engine import Arrays, BackendLost, Engine, EngineError, EngineInfo
 from engines.reopening import ReopeningEngine
 from engines.synthetic import SyntheticEngine
+from tests.waiting import PATIENCE_S, until
 
 ONE = {"x": np.ones((1, 3), np.float32)}
-WAIT_S = 10.0
+WAIT_S = PATIENCE_S
 
 
 class Runtime:
@@ -70,13 +70,16 @@ def lose(runtime: Runtime, engine: Engine) -> None:
 
 def back(engine: Engine) -> Arrays:
     """Run until it works."""
-    until = monotonic() + WAIT_S
-    while monotonic() < until:
+
+    def works() -> Arrays | None:
         try:
             return engine.run(ONE)
         except BackendLost:
-            sleep(0.005)
-    raise AssertionError(f"not back within {WAIT_S:g} s")
+            return None
+
+    found = until(works, "it is back")
+    assert found is not None
+    return found
 
 
 def test_it_is_the_engine_while_all_is_well(engine: ReopeningEngine, runtime: Runtime) -> None:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import socket
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.clips.at_work import ClipServer, serving
+from tests.waiting import PATIENCE_S
 
 MIB = 1 << 20
 PART = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\n\r\n'
@@ -22,7 +22,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ClipServer]:
 
 
 def _begin(server: ClipServer, *headers: str) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
     lines = ("POST /v1/clips HTTP/1.1", "Host: localhost", "Content-Type: multipart/form-data; boundary=b", *headers, "", "")
     connection.sendall("\r\n".join(lines).encode())
     return connection
@@ -33,10 +33,8 @@ def _status(connection: socket.socket) -> bytes:
 
 
 def test_a_declared_length_is_refused_before_the_body(small: ClipServer) -> None:
-    began = time.monotonic()
     with _begin(small, f"Content-Length: {10 * MIB}") as connection:
-        assert b"413" in _status(connection)
-    assert time.monotonic() - began < 1.0
+        assert b"413" in _status(connection), "whoever waited for it would give the body up as slow"
 
 
 def test_who_waits_to_be_asked_is_not_asked(small: ClipServer) -> None:
@@ -48,10 +46,10 @@ def test_a_chunked_body_is_refused_when_it_is_too_large(small: ClipServer, tmp_p
     chunk = b"%x\r\n" % MIB + bytes(MIB) + b"\r\n"
     with _begin(small, "Transfer-Encoding: chunked") as connection:
         connection.sendall(b"%x\r\n" % len(PART) + PART + b"\r\n" + chunk)
-        small.eventually(lambda: any(entry.startswith("uploads/") for entry in small.files()), "it is being written", 5)
+        small.eventually(lambda: any(entry.startswith("uploads/") for entry in small.files()), "it is being written")
         connection.sendall(chunk + chunk)
         assert b"413" in _status(connection)
-        small.eventually(lambda: not small.files(), "the upload is gone", 1.0)
+        small.eventually(lambda: not small.files(), "the upload is gone")
 
 
 def test_the_answer_arrives_although_the_client_goes_on_sending(small: ClipServer) -> None:

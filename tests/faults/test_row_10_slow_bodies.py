@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import socket
-import time
 from pathlib import Path
 
 from tests.clips import made
 from tests.clips.at_work import ClipServer
-
-WITHIN_S, SLACK = 10.0, 1.5
+from tests.waiting import until
 
 
 def test_a_trickling_body_is_given_up(clip_server: ClipServer, tmp_path: Path) -> None:
@@ -24,13 +22,15 @@ def test_a_trickling_body_is_given_up(clip_server: ClipServer, tmp_path: Path) -
     )
     with socket.create_connection(("127.0.0.1", clip_server.port), timeout=0.1) as connection:
         connection.sendall("\r\n".join(lines).encode() + b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n')
-        began, answer = time.monotonic(), b""
-        while not answer and time.monotonic() - began < SLACK * WITHIN_S:
+
+        def answered() -> bytes:
             connection.sendall(b"x")
             try:
-                answer = connection.recv(65536)
+                return connection.recv(65536)
             except TimeoutError:
-                continue
+                return b""
+
+        answer = until(answered, "it is given up")
     assert b" 408 " in answer.split(b"\r\n", 1)[0]
     assert b"slow-body" in answer
     assert clip_server.send(clip, "?wait=30").status == 200

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.clips import made
 from tests.clips.at_work import ClipServer, multipart
+from tests.waiting import PATIENCE_S
 
 
 def test_the_same_body_gets_the_first_answer(clip_server: ClipServer, tmp_path: Path) -> None:
@@ -45,9 +46,9 @@ def test_one_in_progress_is_a_conflict(clip_server: ClipServer, tmp_path: Path) 
         f"Content-Length: {len(body)}",
         f"Idempotency-Key: {key}",
     )
-    with socket.create_connection(("127.0.0.1", clip_server.port), timeout=20) as connection:
+    with socket.create_connection(("127.0.0.1", clip_server.port), timeout=PATIENCE_S) as connection:
         connection.sendall("\r\n".join((*lines, "", "")).encode() + body[:300])
-        clip_server.eventually(lambda: any(entry.startswith("uploads/") for entry in clip_server.files()), "it has begun", 5)
+        clip_server.eventually(lambda: any(entry.startswith("uploads/") for entry in clip_server.files()), "it has begun")
         answer = clip_server.send(clip, key=key)
         assert (answer.status, answer.code) == (409, "idempotency-in-progress")
         connection.sendall(body[300:])

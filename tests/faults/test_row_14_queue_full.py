@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.clips import made
 from tests.clips.at_work import serving
+from tests.waiting import PATIENCE_S
 
 
 def test_a_full_queue_says_so_before_the_body_is_read(tmp_path: Path, media: Path) -> None:
@@ -17,7 +18,7 @@ def test_a_full_queue_says_so_before_the_body_is_read(tmp_path: Path, media: Pat
         server.signal_decoder(signal.SIGSTOP)
         second = server.send(clip).json["id"]
         assert server.state(second)["ahead"] == 1
-        with socket.create_connection(("127.0.0.1", server.port), timeout=20) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
             lines = (
                 "POST /v1/clips HTTP/1.1",
                 "Host: localhost",

@@ -15,6 +15,8 @@ from typing import Any
 import onnx
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 ROOT = Path(__file__).resolve().parents[2]
 SECRET = b"nobody may read this"
 
@@ -75,7 +77,8 @@ def test_row_25_refused_with_file_and_rule(found: str, command: str, tmp_path: P
     arguments = ["analyze", str(media / "single_face.jpg")] if command == "analyze" else ["serve", "--port", "0"]
     said = subprocess.run(
         [sys.executable, "-m", "service.cli", *arguments, "--model", str(folder)],
-        capture_output=True, text=True, check=False, timeout=120, env={k: v for k, v in os.environ.items() if not k.startswith("MIEN_")},
+        capture_output=True, text=True, check=False, timeout=PATIENCE_S,
+        env={k: v for k, v in os.environ.items() if not k.startswith("MIEN_")},
     )  # fmt: skip
     assert (said.returncode, said.stdout) == (2, "")
     (line,) = said.stderr.splitlines()

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.waiting import PATIENCE_S
+
 
 def _mien(*arguments: str | Path) -> tuple[int, str, str]:
     command = [sys.executable, "-m", "service.cli", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     return done.returncode, done.stdout, done.stderr
 
 

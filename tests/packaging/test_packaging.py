@@ -16,6 +16,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from tests.waiting import PATIENCE_S
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -25,7 +27,7 @@ PACKAGES = {"capture", "engines", "exporters", "service"}
 PYTHONS = ("3.10", "3.11", "3.12")
 
 
-def run(*command: str | Path, cwd: Path, timeout_s: float = 120.0) -> str:
+def run(*command: str | Path, cwd: Path, timeout_s: float = PATIENCE_S) -> str:
     """Run a command where no checkout can be seen; return what it printed."""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "MIEN_", "COV_"))}
     done = subprocess.run([str(c) for c in command], cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout_s, check=False)

@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,9 +23,9 @@ import av
 import cv2
 from websockets.sync.client import ClientConnection, connect
 
+from tests.waiting import PATIENCE_S, until
+
 INSTALL = "sudo apt-get install chromium"
-START_S = 60.0
-PATIENCE_S = 60.0
 _FAKE = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
 _KEYS = {"Tab": 9, "Enter": 13, " ": 32, "ArrowRight": 39, "ArrowLeft": 37, "ArrowDown": 40}
 Json = dict[str, Any]
@@ -86,17 +85,12 @@ class Page:
         """The text of the element with this id."""
         return str(self.value(f"document.getElementById({id!r}).textContent"))
 
-    def until(self, expression: str, within_s: float = PATIENCE_S) -> Any:
+    def until(self, expression: str) -> Any:
         """Wait until an expression is true and return its value."""
-        until = time.monotonic() + within_s
-        while time.monotonic() < until:
-            value = self.value(expression)
-            if value:
-                return value
-            time.sleep(0.05)
-        raise AssertionError(
-            f"not true within {within_s:g} s: {expression}; the page says {self.value('document.body.innerText')[:1500]!r}"
-        )
+        try:
+            return until(lambda: self.value(expression), expression, every_s=0.05)
+        except AssertionError as error:
+            raise AssertionError(f"{error}; the page says {self.value('document.body.innerText')[:1500]!r}") from error
 
     def press(self, key: str, times: int = 1) -> None:
         """Press and release a key."""
@@ -199,11 +193,12 @@ def browser(camera: Path | None = None, flags: Sequence[str] = ()) -> Iterator[B
 
 
 def _address(profile: Path, process: subprocess.Popen[bytes]) -> str:
-    until = time.monotonic() + START_S
     port = profile / "DevToolsActivePort"
-    while time.monotonic() < until:
+
+    def address() -> str:
         assert process.poll() is None, "Chromium has ended"
         if port.exists() and len(lines := port.read_text().split("\n")) >= 2:
             return f"ws://127.0.0.1:{lines[0]}{lines[1]}"
-        time.sleep(0.05)
-    raise AssertionError(f"Chromium was not ready within {START_S:g} s")
+        return ""
+
+    return until(address, "Chromium listens", every_s=0.05)

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from service.pages.serve import FOLDER, TYPES, assets
+from tests.waiting import PATIENCE_S
 
 LIMIT_BYTES = 1_000_000
 
 
 def get(port: int, path: str, method: str = "GET", **headers: str) -> tuple[int, dict[str, str], bytes]:
     """Ask without a client's tidying up of the path."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE_S)
     try:
         connection.putrequest(method, path, skip_accept_encoding=True)
         for name, value in headers.items():

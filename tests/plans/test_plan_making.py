@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from time import monotonic
 
 import psutil
 import pytest
@@ -22,6 +21,7 @@ from engines.plans.making import Plan, plan_for
 from engines.plans.passport import Identity
 from engines.plans.sdk import Sdk
 from tests.engines.graphs import expression_manifest, expressive, write_folder
+from tests.waiting import PATIENCE_S
 
 CARD = ("SM89",)
 
@@ -106,13 +106,13 @@ def test_a_child_that_comes_to_a_bad_end_is_an_error_in_words(
     with pytest.raises(EngineError, match=said):
         plan_for(
             cache, wanted(any_sdk, folder), folder.graph_bytes("frame"), "moods/frame", folder.manifest.graphs["frame"], lambda _: None,
-            (how,), timeout_s=3,
+            (how,), timeout_s=3 if how == "hangs" else PATIENCE_S,
         )  # fmt: skip
     assert list(cache.directory.iterdir()) == []
 
 
 def test_what_is_wanted_no_more_is_given_up(folder: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "dawdles.py").write_text("import time; time.sleep(60)")
+    (tmp_path / "dawdles.py").write_text("import time; time.sleep(3600)")
     monkeypatch.syspath_prepend(str(tmp_path))
 
     def told(text: str) -> None:
@@ -120,19 +120,17 @@ def test_what_is_wanted_no_more_is_given_up(folder: Folder, tmp_path: Path, monk
             raise InterruptedError(text)
 
     cache, any_sdk = PlanCache(tmp_path / "plans"), Sdk(module=making, name="tensorrt", version="1")  # type: ignore[arg-type]
-    began = monotonic()
     with pytest.raises(InterruptedError, match="building a TensorRT plan, 0%"):
         plan_for(
             cache, wanted(any_sdk, folder), folder.graph_bytes("frame"), "moods/frame", folder.manifest.graphs["frame"], told, ("dawdles",),
         )  # fmt: skip
-    assert monotonic() - began < 25
     assert list(cache.directory.iterdir()) == []
     assert [child for child in psutil.Process().children() if "engines.plans.child" in child.cmdline()] == []
 
 
 def test_a_child_ends_with_whoever_asked(folder: Folder, tmp_path: Path) -> None:
     """However that process went: here by SIGKILL, in the middle of a build."""
-    (tmp_path / "dawdles.py").write_text("import time; time.sleep(60)")
+    (tmp_path / "dawdles.py").write_text("import time; time.sleep(3600)")
     script = (
         "import sys; from pathlib import Path; from engines.folder import open_folder; from engines.plans import making\n"
         f"from engines.plans.cache import PlanCache; f = open_folder(Path({str(folder.path)!r})); d = f.graph_bytes('frame')\n"
@@ -149,7 +147,7 @@ def test_a_child_ends_with_whoever_asked(folder: Folder, tmp_path: Path) -> None
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    child.wait(15)
+    child.wait(PATIENCE_S)
 
 
 def test_the_interface_that_is_called_is_there(kit: Sdk) -> None:

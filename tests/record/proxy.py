@@ -10,6 +10,8 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from tests.waiting import PATIENCE_S
+
 
 @dataclass
 class Proxy:
@@ -89,14 +91,14 @@ def proxy(host: str, port: int, **options: float) -> Iterator[Proxy]:
 
     thread = threading.Thread(target=lambda: asyncio.run(run()), name="proxy")
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(PATIENCE_S)
     try:
         yield it
     finally:
         assert it._loop is not None
         it.cut()
         it._loop.call_soon_threadsafe(main[0].cancel)
-        thread.join(10)
+        thread.join(PATIENCE_S)
 
 
 if __name__ == "__main__":

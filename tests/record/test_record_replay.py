@@ -29,7 +29,7 @@ from service.feed import FeedOptions
 from service.input_log import EVENT_SCHEMA, EVENTS, INPUT_SCHEMA, INPUTS, entry, loss
 from service.inputs import Change, Input, Keep, Tick
 from service.live import LiveLoop
-from service.messages import Dropped, Failure, Output
+from service.messages import Dropped, Failure, Output, Updated
 from service.pipeline import Pipeline
 from service.recording import LiveRecording
 from service.replay import Replay
@@ -40,12 +40,12 @@ from service.settings import SessionOptions
 from tests.api.tiny import Brightness, Shelf
 from tests.session.world import bundle, face, model, pipeline
 from tests.small_disk import small_disk
+from tests.waiting import PATIENCE_S, until
 
 EPOCH = Epoch(1_700_000_000_000_000_000, 5_000_000_000)
 CONSENT = Consent(None, "2026-01-01T00:00:00Z", "generated pictures")
 RECIPE = {"model": "tiny", "model_sha256": "0", "detector": "d", "detector_sha256": "0", "backend": "x", "faces": 1, "hop": None}
 MODELS = {"second": model(3, 3, 1, id="second")}
-WAIT_S = 20.0
 
 # At the level of a session: whatever it takes.
 
@@ -148,8 +148,10 @@ class Heard:
     def __init__(self) -> None:
         self.lines: list[str] = []
         self.failures: list[Failure] = []
+        self.updated = 0
 
     def __call__(self, output: Output) -> None:
+        self.updated += isinstance(output.message, Updated)
         if isinstance(output.message, Failure):
             self.failures.append(output.message)
         elif type(output.message).__name__ in ("Event", "Rejected", "SourceEvent", "ClipPrediction"):
@@ -157,18 +159,29 @@ class Heard:
 
 
 def _recorded(
-    path: Path, uri: str, slow_s: float = 0.0, during: Callable[[LiveLoop, LiveRecording], None] | None = None, heard: Heard | None = None,
+    path: Path, uri: str, slow: bool = False, during: Callable[[LiveLoop, LiveRecording], None] | None = None, heard: Heard | None = None,
     **limits: int,
 ) -> Heard:  # fmt: skip
-    shelf, heard = Shelf(slow_s=slow_s), heard or Heard()
+    """Record a camera to its end. `slow`: each row of a network takes as long as two frames take to come."""
+    shelf, heard = Shelf(), heard or Heard()
     loop = LiveLoop(shelf, Brightness(), max_sessions=1)  # type: ignore[arg-type]
     loop.start()
     tape = Tape(path, Epoch(time.time_ns(), time.monotonic_ns()), CONSENT, {"session": RECIPE})
     recording = LiveRecording(loop, tape, heard, None, **limits)
+
+    def two_more() -> None:
+        received = recording.camera.feed.ledger.counts().received
+        until(lambda: recording.camera.over or recording.camera.feed.ledger.counts().received >= received + 2, "two frames", every_s=0.001)
+
+    if slow:
+        opened = threading.Event()
+        shelf.before_row = lambda: opened.wait(PATIENCE_S) and two_more()
     recording.start("cam", uri, FeedOptions("tiny"))
+    if slow:
+        opened.set()
     if during is not None:
         during(loop, recording)
-    recording.run(threading.Event(), WAIT_S)
+    recording.run(threading.Event(), PATIENCE_S)
     recording.stop()
     return heard
 
@@ -186,13 +199,16 @@ def _replay(path: Path) -> tuple[list[str], Replay]:
 def test_a_live_run_replays_to_the_same_bytes_whatever_was_lost(tmp_path: Path) -> None:
     """A network slower than the camera: frames are superseded, the ladder stretches the hop, and a Change comes in between."""
 
+    heard = Heard()
+
     def change(loop: LiveLoop, recording: LiveRecording) -> None:
-        time.sleep(0.5)  # some frames under the old settings first
+        until(lambda: len(heard.lines) >= 10, "some results under the old settings")
+        updated = heard.updated
         loop.change(recording.camera.feed, Change(model="late", faces=1))
-        time.sleep(0.3)
+        until(lambda: heard.updated > updated, "the other model")
         loop.change(recording.camera.feed, Change(hop=3))
 
-    heard = _recorded(tmp_path / "a.mcap", "synthetic:?width=64&height=48&fps=100&count=300", slow_s=0.02, during=change)
+    _recorded(tmp_path / "a.mcap", "synthetic:?width=64&height=48&fps=100&count=300", slow=True, during=change, heard=heard)
     entries = [e.body for e in open_recording(tmp_path / "a.mcap").entries() if isinstance(e, Noted) and e.topic == INPUTS]
     kinds = [body["kind"] for body in entries]
     assert kinds.count("bundle") >= 20
@@ -243,7 +259,7 @@ def test_a_changed_event_is_found(tmp_path: Path) -> None:
 
 
 def test_resync_takes_every_frame_and_repeats_itself(tmp_path: Path) -> None:
-    _recorded(tmp_path / "a.mcap", "synthetic:?width=64&height=48&fps=100&count=40", slow_s=0.03)
+    _recorded(tmp_path / "a.mcap", "synthetic:?width=64&height=48&fps=100&count=40", slow=True)
     assert len(_replay(tmp_path / "a.mcap")[0]) < 35
     runs = []
     for _ in range(2):
@@ -341,12 +357,12 @@ def test_a_recording_that_is_terminated_while_its_camera_opens_leaves_no_file(tm
         uri = f"remote://127.0.0.1:{silent.getsockname()[1]}/cam"
         command = [sys.executable, "-m", "service.cli", "record", uri, "-o", str(path), "--no-consent", "nobody"]
         process = subprocess.Popen(command, cwd=checkout, stderr=subprocess.PIPE, text=True)
-        until = time.monotonic() + WAIT_S
-        while not path.exists() and time.monotonic() < until:
-            time.sleep(0.02)
-        time.sleep(0.5)
-        process.terminate()
-        said = process.communicate(timeout=WAIT_S)[1]
+        silent.settimeout(PATIENCE_S)
+        asked, _ = silent.accept()  # the camera is being opened: nobody answers
+        with asked:
+            assert path.exists()
+            process.terminate()
+            said = process.communicate(timeout=PATIENCE_S)[1]
     assert (process.returncode, path.exists()) == (130, False), said
 
 

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,16 +21,16 @@ from websockets.sync.client import connect
 from capture.driver import EndOfStream, SourceError, create
 from capture.drivers.remote import RemoteDriver
 from capture.ensemble import Device, Ensemble
-from capture.frame import Frame, SourceState
+from capture.frame import Frame, SourceInfo, SourceState
 from capture.reader import Reader
 from capture.rig import Given, RigSource
 from service.cli import app
 from service.node import Node, NodeOptions
 from tests.record.proxy import proxy
+from tests.waiting import PATIENCE_S, until
 
 CAMERA = "synthetic:?width=64&height=48&fps=50"
 TOKEN = "correct-horse-battery-staple"
-WAIT_S = 20.0
 
 
 @contextlib.contextmanager
@@ -42,7 +42,7 @@ def node(uri: str = CAMERA, tls: ssl.SSLContext | None = None, linger_s: float =
         yield it
     finally:
         it.close()
-        thread.join(WAIT_S)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
 
 
@@ -52,19 +52,12 @@ def remote(port: int, query: str = "") -> RemoteDriver:
     return driver
 
 
-def read(driver: RemoteDriver, count: int, within_s: float = WAIT_S) -> list[Frame]:
+def read(driver: RemoteDriver, count: int, within_s: float = PATIENCE_S) -> list[Frame]:
     frames: list[Frame] = []
-    until = time.monotonic() + within_s
-    while len(frames) < count and time.monotonic() < until:
+    end = time.monotonic() + within_s
+    while len(frames) < count and time.monotonic() < end:
         frames += driver.read()
     return frames
-
-
-def eventually(true: Callable[[], object], what: str) -> None:
-    until = time.monotonic() + WAIT_S
-    while not true():
-        assert time.monotonic() < until, what
-        time.sleep(0.01)
 
 
 def test_frames_come_as_packets_with_the_node_s_stamps() -> None:
@@ -77,7 +70,7 @@ def test_frames_come_as_packets_with_the_node_s_stamps() -> None:
         assert all(frame.device_t_ns is not None and frame.device_t_ns % 20_000_000 == 0 for frame in frames)
         arrivals = [frame.arrival_t_ns for frame in frames]
         assert arrivals == sorted(set(arrivals))
-        assert 0 <= time.monotonic_ns() - arrivals[-1] < 10**9
+        assert 0 <= time.monotonic_ns() - arrivals[-1] < 10**10, "by this machine's clock"
 
 
 def test_an_end_is_an_end_and_a_camera_that_does_not_open_says_why() -> None:
@@ -143,13 +136,13 @@ def test_a_cut_network_is_a_lost_source_that_comes_back() -> None:
         try:
             for round in range(1, 3):
                 count = len(frames)
-                eventually(lambda count=count: len(frames) > count + 5, "frames come")  # type: ignore[misc]
+                until(lambda count=count: len(frames) > count + 5, "frames come")  # type: ignore[misc]
                 network.cut()
-                eventually(lambda n=round: len(states) >= 2 * n, "lost and back are told")  # type: ignore[misc]
+                until(lambda n=round: len(states) >= 2 * n, "lost and back are told")  # type: ignore[misc]
             network.silent = True  # nothing breaks, nothing comes
-            eventually(lambda: len(states) >= 5, "silence is told")
+            until(lambda: len(states) >= 5, "silence is told")
             network.silent = False
-            eventually(lambda: len(states) >= 6, "back after silence")
+            until(lambda: len(states) >= 6, "back after silence")
         finally:
             reader.stop()
     assert [state.state for state in states[:6]] == ["lost", "back"] * 3
@@ -170,27 +163,59 @@ def test_a_new_client_takes_over_and_a_camera_nobody_wants_is_closed() -> None:
             read(first, 10**6)
         first.close()
         second.close()
-        eventually(lambda: there.cameras["cam"]._reader is None, "the camera is closed")
+        until(lambda: there.cameras["cam"]._reader is None, "the camera is closed")
+
+
+class Noting:
+    """A driver, and at which instants it was told to start and to stop."""
+
+    armed = True
+
+    def __init__(self, driver: RemoteDriver) -> None:
+        self.name, self.from_ns, self.until_ns = driver.name, 0, 0
+        self._driver = driver
+
+    def open(self) -> SourceInfo:
+        return self._driver.open()
+
+    def read(self) -> list[Frame]:
+        return self._driver.read()
+
+    def close(self) -> None:
+        self._driver.close()
+
+    def start(self, at_ns: int | None = None) -> None:
+        assert at_ns is not None
+        self.from_ns = at_ns
+        self._driver.start(at_ns)
+
+    def stop(self, at_ns: int | None = None) -> None:
+        assert at_ns is not None
+        self.until_ns = at_ns
+        self._driver.stop(at_ns)
 
 
 def test_a_rig_starts_and_stops_the_armed_cameras_of_its_nodes_at_one_instant() -> None:
     heard: list[Given] = []
+
+    def of(name: str) -> list[Frame]:
+        return [given for given in heard if isinstance(given, Frame) and given.source == name]
+
     with node() as one, node() as two:
-        devices = [Device(remote(there.port, "?armed=1"), {"color": RigSource(name, "color")}) for name, there in (("a", one), ("b", two))]
+        drivers = [Noting(remote(there.port, "?armed=1")) for there in (one, two)]
+        devices = [Device(driver, {"color": RigSource(name, "color")}) for name, driver in zip("ab", drivers, strict=True)]
         rig = Ensemble("far", devices, 40_000_000, 80_000_000, lambda told: None, heard.append)
         rig.start()
-        opened_ns = time.monotonic_ns()
-        time.sleep(1.5)
+        until(lambda: len(of("a")) >= 10 and len(of("b")) >= 10, "ten frames of each")
         asked_ns = time.monotonic_ns()
         rig.stop()
-    frames = [given for given in heard if isinstance(given, Frame)]
-    firsts = [next(frame for frame in frames if frame.source == name) for name in ("a", "b")]
-    assert all(0.3e9 < frame.arrival_t_ns - opened_ns < 0.8e9 for frame in firsts)
-    assert abs(firsts[0].arrival_t_ns - firsts[1].arrival_t_ns) < 0.1e9
-    assert not any(frame.dropped_before for frame in firsts), "what the nodes left out before was no loss"
-    lasts = [[frame for frame in frames if frame.source == name][-1] for name in ("a", "b")]
-    assert all(0.3e9 < frame.arrival_t_ns - asked_ns < 0.51e9 for frame in lasts)
-    assert abs(lasts[0].arrival_t_ns - lasts[1].arrival_t_ns) < 0.1e9
+    assert drivers[0].from_ns == drivers[1].from_ns
+    assert drivers[0].until_ns == drivers[1].until_ns > asked_ns
+    for name in "ab":
+        frames = of(name)
+        assert drivers[0].from_ns <= frames[0].arrival_t_ns
+        assert asked_ns < frames[-1].arrival_t_ns < drivers[0].until_ns, "they go on until the instant"
+        assert not frames[0].dropped_before, "what the node left out before was no loss"
 
 
 def test_several_nodes_start_and_stop_at_one_instant() -> None:
@@ -200,24 +225,27 @@ def test_several_nodes_start_and_stop_at_one_instant() -> None:
             driver.open()
             assert not read(driver, 1, 0.5)  # armed: open, but nothing comes
         start_ns = time.monotonic_ns() + 400_000_000
-        stop_ns = start_ns + 500_000_000
         got: list[list[Frame]] = [[], []]
-        for driver in drivers:
-            driver.start(start_ns)
-        while time.monotonic_ns() < stop_ns - 200_000_000:
+
+        def look() -> None:
             for frames, driver in zip(got, drivers, strict=True):
                 frames += driver.read()
+
+        for driver in drivers:
+            driver.start(start_ns)
+        until(lambda: look() or min(map(len, got)) >= 20, "twenty frames of each", every_s=0.0)
+        asked_ns = time.monotonic_ns()
+        stop_ns = asked_ns + 800_000_000
         for driver in drivers:
             driver.stop(stop_ns)
         while time.monotonic_ns() < stop_ns + 500_000_000:
-            for frames, driver in zip(got, drivers, strict=True):
-                frames += driver.read()
-        slack = 5_000_000  # what the exchange may be off by on one machine
-        for frames in got:
-            assert len(frames) >= 10
-            assert start_ns - slack <= frames[0].arrival_t_ns <= start_ns + 60_000_000
-            assert stop_ns - 60_000_000 * 5 <= frames[-1].arrival_t_ns <= stop_ns + slack
-        for driver in drivers:
+            look()
+        for frames, driver in zip(got, drivers, strict=True):
+            offset = driver.offset()
+            assert offset is not None
+            slack = 5_000_000 + 2 * offset.uncertainty_ns  # of the exchange, when the node was told and when frames came
+            assert start_ns - slack <= frames[0].arrival_t_ns
+            assert asked_ns < frames[-1].arrival_t_ns <= stop_ns + slack
             driver.close()
 
 
@@ -318,9 +346,9 @@ def test_two_machines_with_clocks_of_their_own(namespaces: tuple[str, str], tmp_
             uri = f"remote://127.0.0.1:{port}/door?token_file={tmp_path / 'token'}"
             looked = subprocess.run(within(near, sys.executable, "-c", LOOK, uri), capture_output=True, text=True, cwd=checkout, check=True)
             count, offset_ns, uncertainty_ns = json.loads(looked.stdout)
-            assert count >= 75
+            assert count >= 150 / 5
             assert abs(offset_ns - 1000 * 10**9) <= uncertainty_ns
-            assert 15_000_000 <= uncertainty_ns <= 40_000_000
+            assert 15_000_000 <= uncertainty_ns <= 5 * 20_000_000
             command = [
                 sys.executable,
                 "-m",
@@ -342,7 +370,7 @@ def test_two_machines_with_clocks_of_their_own(namespaces: tuple[str, str], tmp_
                         network.stdin.flush()
                 recording.terminate()
                 rest = recording.stdout.read()
-                assert recording.wait(WAIT_S) == 0
+                assert recording.wait(PATIENCE_S) == 0
         finally:
             for process in (server, network):
                 process.terminate()

@@ -26,6 +26,7 @@ from capture.recorder import Recorder
 from capture.tape import Note, Tape
 from tests.api.tiny import picture
 from tests.small_disk import small_disk
+from tests.waiting import PATIENCE_S
 
 EPOCH = Epoch(1_700_000_000_000_000_000, 5_000_000_000)
 CONSENT = Consent("Ada", "2026-01-01T00:00:00Z", "a test")
@@ -218,8 +219,8 @@ def test_row_15_a_full_disk_ends_a_recording_with_an_error_and_a_file_that_reads
     errors: list[RecordingError] = []
     recorder = Recorder(tape(disk / "a.mcap"), errors.append)
     recorder.start()
-    seq, until = 0, time.monotonic() + 60
-    while not errors and time.monotonic() < until:
+    seq, end = 0, time.monotonic() + PATIENCE_S
+    while not errors and time.monotonic() < end:
         seq += 1
         recorder.put(noise(seq, height=100, width=100))
         time.sleep(0.005)

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 from websockets.sync.client import ClientConnection, connect
 
-READY_S = 60.0
+from tests.waiting import PATIENCE_S, until
+
 Message = dict[str, Any]
 
 
@@ -36,7 +37,7 @@ def served(*flags: str, environment: dict[str, str] | None = None, port: int | N
         yield port
     finally:
         process.terminate()
-        assert process.wait(READY_S) in (0, -15)
+        assert process.wait(PATIENCE_S) in (0, -15)
 
 
 def free_port() -> int:
@@ -47,15 +48,15 @@ def free_port() -> int:
 
 
 def _wait_ready(port: int, process: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + READY_S
-    while time.monotonic() < until:
+    def ready() -> bool:
         assert process.poll() is None, "mien serve has ended"
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=5):
-                return
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz", timeout=PATIENCE_S):
+                return True
         except (urllib.error.URLError, ConnectionError):
-            time.sleep(0.1)
-    raise AssertionError(f"mien serve was not ready within {READY_S:g} s")
+            return False
+
+    until(ready, "mien serve is ready", every_s=0.1)
 
 
 def encoded(image: NDArray[np.uint8], kind: str) -> bytes:
@@ -100,7 +101,7 @@ class Talk:
     def close(self) -> Message:
         """End the session and return `session.closed`."""
         self.socket.send(json.dumps({"type": "session.close"}))
-        self._reader.join(READY_S)
+        self._reader.join(PATIENCE_S)
         assert self.said[-1]["type"] == "session.closed", self.said[-1]
         return self.said[-1]
 

@@ -16,8 +16,8 @@ from websockets.sync.client import connect
 
 from tests.served.server import served
 from tests.session.test_modalities import write_three
+from tests.waiting import PATIENCE_S
 
-LISTEN_S = 60.0
 SOURCES = """
 name = "desk"
 model = "three"
@@ -52,11 +52,11 @@ def rig(folder: Path, media: Path, checkout: Path, aligned: bool = True, unplug:
 def test_bundles_of_three_modalities_reach_the_model_and_what_fails_is_said(tmp_path: Path, media: Path, checkout: Path) -> None:
     path, said = rig(tmp_path, media, checkout), []
     with served("--rig", str(path), "--models", str(tmp_path / "models")) as port:
-        until = time.monotonic() + LISTEN_S
+        end = time.monotonic() + PATIENCE_S
         with connect(f"ws://127.0.0.1:{port}/v1/streams/desk/events", proxy=None) as events:
-            while time.monotonic() < until and not _labelled_again(said):
-                said.append(json.loads(events.recv(20)))
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/streams", timeout=20) as answer:
+            while time.monotonic() < end and not _labelled_again(said):
+                said.append(json.loads(events.recv(PATIENCE_S)))
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/v1/streams", timeout=PATIENCE_S) as answer:
             (stream,) = json.loads(answer.read())["streams"]
     assert said[0]["type"] == "session.updated"
     assert [(m["name"], m["state"], m["modality"]) for m in said if m["type"] == "source"] == [
@@ -97,7 +97,7 @@ def test_a_rig_that_cannot_feed_its_model_does_not_start(
     path = rig(tmp_path, media, checkout, aligned)
     path.write_text(path.read_text().replace('model = "three"', f'model = "{model}"'))
     command = [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--rig", str(path), "--models", str(tmp_path / "models")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 2
     assert text in done.stderr
     assert done.stderr.startswith("mien: error: ")
@@ -107,7 +107,7 @@ def test_a_rig_that_cannot_feed_its_model_does_not_start(
 def test_two_cameras_of_one_name_are_refused(tmp_path: Path, media: Path, checkout: Path) -> None:
     path = rig(tmp_path, media, checkout)
     command = [sys.executable, "-m", "service.cli", "serve", "--rig", str(path), "--camera", "desk=webcam:0"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert (done.returncode, "is called 'desk', as another camera is" in done.stderr) == (2, True)
 
 
@@ -120,9 +120,9 @@ def test_a_model_of_the_rig_may_be_the_servers_and_who_sends_colour_is_told_why_
         assert refused.value.response.status_code == 422
         assert "model 'three' needs color, depth, thermal pictures" in json.loads(refused.value.response.body)["detail"]
         with connect(f"ws://127.0.0.1:{port}/v1/streams/desk/events", proxy=None) as events:
-            until, valence = time.monotonic() + LISTEN_S, None
-            while valence is None and time.monotonic() < until:
-                said = json.loads(events.recv(20))
+            end, valence = time.monotonic() + PATIENCE_S, None
+            while valence is None and time.monotonic() < end:
+                said = json.loads(events.recv(PATIENCE_S))
                 faces = said["faces"] if said["type"] == "result" else ()
                 valence = next((face["prediction"]["valence"] for face in faces if face["prediction"]), None)
         assert valence == 1.0
