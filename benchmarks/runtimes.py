@@ -19,7 +19,7 @@ from exporters import architecture, export
 from service.bench.plot import draw
 from service.bench.variants import Measured, Variant, bench
 from service.bench.windows import noise
-from service.doctor import machine
+from service.diagnostics.machine import machine
 
 ROOT = Path(__file__).resolve().parents[1]
 MADE = ROOT / ".cache" / "networks"

@@ -1,6 +1,7 @@
-"""The command `mien`: the names of its commands.
+"""The names of the commands of `mien`, and typer's.
 
 Does not own any of them (`commands/`), nor their work: each composes what does it, imported when it runs so that `--help` is quick.
+What a user starts is `__main__.py`.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from service.commands import benching, checkup, clips, evaluation, listing, node, recording, rigging, serving
+from service.commands import benching, clips, evaluation, listing, node, recording, rigging, serving
 
 app = typer.Typer(
     name="mien",
@@ -28,15 +29,27 @@ app.command()(serving.serve)
 app.command()(recording.record)
 app.command()(recording.replay)
 app.command()(node.node)
-app.command()(checkup.doctor)
 app.command()(benching.bench)
 app.command()(rigging.faces)
 app.command()(rigging.rig)
 
 
+@app.command(context_settings={"ignore_unknown_options": True, "allow_extra_args": True, "help_option_names": []})
+def doctor(context: typer.Context) -> None:
+    """Say what this machine has, and what each model would run on; exit code 1 if what is configured cannot run."""
+    # Its flags are argparse's: it runs where typer does not (`__main__.py`).
+    from service.commands.telling import told
+    from service.diagnostics.doctor import run
+
+    with told():
+        raise typer.Exit(run(context.args))
+
+
 def main() -> None:
-    """Run the command line."""
-    app()
+    """Run the command line as a user does."""
+    from service.__main__ import main as start
+
+    start()
 
 
 def _version(wanted: bool) -> None:

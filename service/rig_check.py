@@ -15,7 +15,7 @@ from capture.driver import SourceError
 from capture.ensemble import Ensemble
 from capture.frame import Bundle, Frame, Modality, SourceInfo, SourceState
 from capture.rig import Given, SourceReport, Told
-from service.doctor import Finding
+from service.diagnostics.finding import Finding
 from service.rig_file import RigFile
 
 SLOW = 0.8

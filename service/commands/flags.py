@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from service.diagnostics import flags as texts
+
 if TYPE_CHECKING:
     from service.config import Config
 
-ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="TOML file; `mien config` prints one.")]
-ModelId = Annotated[str | None, typer.Option("--model", "-m", metavar="ID|DIR", help="Expression model: an id, or ./ITS/FOLDER.")]
-ModelDirs = Annotated[list[Path] | None, typer.Option("--models", metavar="DIR", help="Directory of more model folders; repeatable.")]
-DetectorId = Annotated[str | None, typer.Option("--detector", metavar="ID|DIR", help="Face finder: an id, or ./ITS/FOLDER.")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", metavar=texts.CONFIG[0], help=texts.CONFIG[1])]
+ModelId = Annotated[str | None, typer.Option("--model", "-m", metavar=texts.MODEL[0], help=texts.MODEL[1])]
+ModelDirs = Annotated[list[Path] | None, typer.Option("--models", metavar=texts.MODELS[0], help=texts.MODELS[1])]
+DetectorId = Annotated[str | None, typer.Option("--detector", metavar=texts.DETECTOR[0], help=texts.DETECTOR[1])]
 Faces = Annotated[int | None, typer.Option("--faces", metavar="N", help="Faces reported per frame, at most.")]
-Backend = Annotated[
-    str | None, typer.Option("--backend", metavar="NAME", help="Runtime of the networks; auto: the quickest that opens them.")
-]
-Threads = Annotated[int | None, typer.Option("--threads", metavar="N", help="Threads within a network; 0: the runtime chooses.")]
+Backend = Annotated[str | None, typer.Option("--backend", metavar=texts.BACKEND[0], help=texts.BACKEND[1])]
+Threads = Annotated[int | None, typer.Option("--threads", metavar=texts.THREADS[0], help=texts.THREADS[1])]
 Random = Annotated[bool, typer.Option("--allow-random-weights", help="Load models whose weights are random.")]
 Inputs = Annotated[list[Path], typer.Argument(metavar="CLIP|IMAGE|DIR...", help="What to analyse.", show_default=False)]
 

@@ -15,6 +15,7 @@ from typing import TextIO
 
 import typer
 
+from service.diagnostics.failed_import import of_others
 from service.refusal import Refusal
 
 
@@ -42,6 +43,8 @@ def told() -> Iterator[None]:
         complain(str(error))
         raise typer.Exit(2) from None
     except OSError as error:
+        if of_others(error) is not None:
+            raise  # a shared library that a package loads while it is imported
         # A file is written under another name first; its folder is what the user can do something about.
         where = Path(error.filename).parent if error.filename else "the output"
         complain(f"cannot-write: {where}: {error.strerror or error}")

@@ -31,7 +31,7 @@ def found(*arguments: object) -> dict[tuple[str, str], dict[str, str]]:
 
 def test_what_it_says_is_so() -> None:
     here = found()
-    assert {topic for topic, _ in here} == {"machine", "gpu", "packages", "cameras", "runtimes", "models"}
+    assert {topic for topic, _ in here} == {"machine", "gpu", "libraries", "packages", "cameras", "runtimes", "models"}
     assert f"{len(os.sched_getaffinity(0))} cores" in here["machine", "processor"]["detail"]
     assert here["machine", "mien"]["detail"] == metadata.version("mien")
     assert {name for topic, name in here if topic == "runtimes"} == set(names())

@@ -1,0 +1,1 @@
+"""What this machine has and what mien would do with it: `mien doctor`."""
