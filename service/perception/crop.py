@@ -48,8 +48,7 @@ def cut(image: Pixels, face: Detection, spec: CropSpec) -> Pixels:
     """Return the `(3, H, W)` contiguous uint8 crop of a `(h, w, 3)` uint8 picture."""
     height, width = spec.size
     if spec.kind == "full":
-        shrinks = image.shape[0] > height or image.shape[1] > width
-        crop = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR)
+        crop = _stretched(image, height, width)
     else:
         border = cv2.BORDER_REPLICATE if spec.kind == "face" else cv2.BORDER_CONSTANT
         crop = _resample(image, region(face, spec), (height, width), border)
@@ -97,6 +96,17 @@ def roll(face: Detection) -> float:
     if right is None or left is None:
         return 0.0
     return math.atan2(left[1] - right[1], left[0] - right[0])
+
+
+def _stretched(image: Pixels, height: int, width: int) -> Pixels:
+    """Return the whole picture at `(height, width)`."""
+    # What shrinks is averaged first: OpenCV's area averaging does not average if the other side grows.
+    least = min(height, image.shape[0]), min(width, image.shape[1])
+    if least != image.shape[:2]:
+        image = np.asarray(cv2.resize(image, least[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+    if least != (height, width):
+        image = np.asarray(cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+    return image
 
 
 def _resample(image: Pixels, area: Region, size: tuple[int, int], border: int) -> Pixels:
