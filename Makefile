@@ -17,8 +17,7 @@ OTHER_PACKAGE := $(if $(filter gpu,$(RUNTIME)),onnxruntime,onnxruntime-gpu)
 MEDIA := $(or $(TEST_MEDIA),.cache/media)
 PACKAGES := capture engines exporters service
 
-DEMO := demo=video:$(MEDIA)/single_face.mp4?realtime=1&loop=1
-SEEN := $(if $(CAMERA),camera=webcam:$(CAMERA),$(DEMO))
+SEEN := $(if $(CAMERA),--camera 'camera=webcam:$(CAMERA)',--demo)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -28,7 +27,7 @@ help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: $(VENV)/.ran-$(RUNTIME) media  ## set up and serve the demo clip (CAMERA=0: a webcam) on http://127.0.0.1:8765 (PORT=…)
-	@MIEN_SERVER__DEMO='$(MEDIA)/single_face.mp4' $(VENV)/bin/mien serve --port $(PORT) --camera '$(SEEN)'
+	@MIEN_SERVER__DEMO='$(MEDIA)/single_face.mp4' $(VENV)/bin/mien serve --port $(PORT) $(SEEN)
 
 setup: $(VENV)/.developed-$(RUNTIME)  ## make the environment a developer needs (.venv)
 

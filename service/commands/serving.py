@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from service.commands.flags import Backend, ConfigFile, DetectorId, ModelDirs, ModelId, Random, Threads, load, networks
-from service.commands.telling import Usage, told
+from service.commands.telling import Usage, announce, told
+
+if TYPE_CHECKING:
+    from service.config import Config
 
 
 def serve(
@@ -20,6 +23,7 @@ def serve(
     port: Annotated[int | None, typer.Option("--port", metavar="N", help="TCP port; 0 takes any free one.")] = None,
     camera: Annotated[list[str] | None, typer.Option("--camera", metavar="NAME=URI", help="Serve this camera; repeatable.")] = None,
     rig: Annotated[list[Path] | None, typer.Option("--rig", metavar="FILE", help="Serve this rig of cameras; repeatable.")] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Serve the demo clip as camera `demo` and on the page; it is fetched once.")] = False,
     model: ModelId = None,
     detector: DetectorId = None,
     models: ModelDirs = None,
@@ -33,9 +37,23 @@ def serve(
         flags = networks(model, detector, models, backend, threads, allow_random_weights, None, None)
         flags |= {"server": {"host": host, "port": port}, "cameras": _cameras(camera or []) | _rigs(rig or [], camera or [])}
         chosen = load(config, flags)
+        if demo:
+            chosen = load(config, _with_demo(flags, chosen))
         from service.api.serve import run
 
         run(chosen)
+
+
+def _with_demo(flags: dict[str, dict[str, Any]], chosen: Config) -> dict[str, dict[str, Any]]:
+    """Return the flags with the demo clip, for the page and as a camera; `chosen`: the configuration without it."""
+    from capture.driver import clip_uri
+    from service.demo import clip
+
+    if "demo" in chosen.cameras:
+        raise Usage("--demo serves a camera called 'demo', and there is one already; give that another name")
+    path = chosen.server.demo or clip(announce)
+    server, cameras = {**flags["server"], "demo": str(path)}, {**flags["cameras"], "demo": clip_uri(path, realtime=True, loop=True)}
+    return {**flags, "server": server, "cameras": cameras}
 
 
 def _rigs(given: Sequence[Path], cameras: Sequence[str]) -> dict[str, str]:

@@ -58,6 +58,12 @@ def complain(text: str) -> None:
     sys.stderr.flush()
 
 
+def announce(text: str) -> None:
+    """Write one line on standard error that is no error: what is being done, and takes its time."""
+    sys.stderr.write(f"mien: {text}\n")
+    sys.stderr.flush()
+
+
 @contextlib.contextmanager
 def text_file(path: Path | None) -> Iterator[TextIO]:
     """Give a UTF-8 text file: `path`, replaced when the block ends well, or standard output."""
