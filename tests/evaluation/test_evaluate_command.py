@@ -18,10 +18,14 @@ from engines.folder import open_folder
 from exporters import __main__ as exporting
 from exporters import model_folder
 from service.cli import app
-from service.evaluation import scores
 
 pytestmark = pytest.mark.usefixtures("no_variables")
 
+# Pleasure by Russell & Mehrabian 1977; contempt lies midway between angry and disgusted.
+PLEASURE = {
+    "neutral": 0.0, "happy": 0.81, "sad": -0.63, "angry": -0.51, "fearful": -0.64, "disgusted": -0.60, "surprised": 0.40,
+    "contempt": -0.555,
+}  # fmt: skip
 CLIPS = ("single_face.mp4", "single_face.jpg", "face_noface.mov", "no_face.mp4")
 
 
@@ -36,7 +40,12 @@ def labelled(media: Path, tmp_path: Path) -> Path:
     for name in CLIPS:
         shutil.copy(media / name, folder / name)
     (folder / "broken.mp4").write_bytes((media / "single_face.mp4").read_bytes()[:20_000])
-    rows = ["single_face.mp4,joy,ann", "single_face.jpg,joy,ben", "face_noface.mov,neutral,cleo", "no_face.mp4,neutral,ann"]
+    rows = [
+        "single_face.mp4,joy,ann",
+        "single_face.jpg,joy,ben",
+        "face_noface.mov,neutral,cleo",
+        "no_face.mp4,neutral,ann",
+    ]
     (folder / "clips.csv").write_text("\n".join(["clip,label,subject", *rows, "broken.mp4,joy,ben", ""]), encoding="utf-8")
     return folder
 
@@ -68,18 +77,32 @@ def test_labels_are_scored_as_analyze_says_them(labelled: Path, tmp_path: Path) 
     assert "broken.mp4" in result.stderr
     assert "1 of 5 clips could not be read and are in no score" in result.stderr
     found = json.loads(out.read_text(encoding="utf-8"))
-    assert found["clips"] | {"unreadable": None} == {"listed": 5, "scored": 4, "development": 0, "unreadable": None, "left_out": []}
+    assert found["clips"] | {"unreadable": None} == {
+        "listed": 5,
+        "scored": 4,
+        "development": 0,
+        "unreadable": None,
+        "left_out": [],
+    }
     assert [one["clip"] for one in found["clips"]["unreadable"]] == ["broken.mp4"]
 
     analysed = said_by_analyze(labelled, CLIPS)
-    truth = {"single_face.mp4": "happy", "single_face.jpg": "happy", "face_noface.mov": "neutral", "no_face.mp4": "neutral"}
+    truth = {
+        "single_face.mp4": "happy",
+        "single_face.jpg": "happy",
+        "face_noface.mov": "neutral",
+        "no_face.mp4": "neutral",
+    }
     said = {name: (one["clip_prediction"] or [{"label": "(none)"}])[0]["label"] for name, one in analysed.items()}
     assert {one["clip"]: one.get("label", "(none)") for one in found["predictions"]} == said
+    # What these two show is known: a smile, and nobody.
+    assert (said["single_face.jpg"], said["no_face.mp4"]) == ("happy", "(none)")
     by_clip = found["scores"]["clip_labels"]
     assert by_clip["accuracy"] == pytest.approx(np.mean([said[name] == truth[name] for name in CLIPS]))
     order = [truth[name] for name in CLIPS], [said[name] for name in CLIPS]
     np.testing.assert_array_equal(
-        by_clip["confusion"]["counts"], sklearn.metrics.confusion_matrix(*order, labels=by_clip["confusion"]["columns"])[:-1]
+        by_clip["confusion"]["counts"],
+        sklearn.metrics.confusion_matrix(*order, labels=by_clip["confusion"]["columns"])[:-1],
     )
     assert by_clip["labels"]["contempt"] == {"f1": None, "recall": None, "count": 0}
 
@@ -101,7 +124,12 @@ def test_labels_are_scored_as_analyze_says_them(labelled: Path, tmp_path: Path) 
         "folds": 3,
     }
 
-    assert sorted(entry.name for entry in report.iterdir()) == ["confusion.png", "folds.png", "report.md", "result.json"]
+    assert sorted(entry.name for entry in report.iterdir()) == [
+        "confusion.png",
+        "folds.png",
+        "report.md",
+        "result.json",
+    ]
     assert json.loads((report / "result.json").read_text(encoding="utf-8")) == found
     page = (report / "report.md").read_text(encoding="utf-8")
     assert "| accuracy | 0." in page
@@ -133,10 +161,15 @@ def test_traces_a_chain_and_the_manifest(traced: Path, tmp_path: Path) -> None:
 
     analysed = said_by_analyze(traced, ("single_face.mp4", "face_noface.mov"))["single_face.mp4"]["trace"]
     rows = np.genfromtxt(traced / "single_face.csv", delimiter=",", names=True)
-    said = np.interp(rows["time_s"], [v["t_ns"] / 1e9 for v in analysed], [v["valence"] for v in analysed])
+    # Valence anew: from the probabilities of the labels and the published point of each.
+    valence = [sum(score["probability"] * PLEASURE[score["name"]] for score in v["scores"]) for v in analysed]
+    said = np.interp(rows["time_s"], [v["t_ns"] / 1e9 for v in analysed], valence)
     assert raw["n"] == len(rows)
-    for name in ("rmse", "cc", "ccc"):
-        assert raw[name] == pytest.approx(getattr(scores, name)(rows["valence"], said), abs=1e-4)
+    truth = rows["valence"]
+    apart = truth.var() + said.var() + (truth.mean() - said.mean()) ** 2
+    assert raw["rmse"] == pytest.approx(np.sqrt(np.mean((truth - said) ** 2)), abs=1e-4)
+    assert raw["cc"] == pytest.approx(np.corrcoef(truth, said)[0, 1], abs=1e-4)
+    assert raw["ccc"] == pytest.approx(2 * np.cov(truth, said, ddof=0)[0, 1] / apart, abs=1e-4)
     assert found["clips"]["development"] == 1
     assert {"valence.png", "report.md"} <= {entry.name for entry in (tmp_path / "report").iterdir()}
     assert "derived from its label probabilities" in found["notes"][0]
@@ -152,7 +185,10 @@ def test_traces_a_chain_and_the_manifest(traced: Path, tmp_path: Path) -> None:
     refused = CliRunner().invoke(exporting.app, ["post-processing", str(out), "--model", str(model)])
     assert "evaluate this one" in str(refused.exception)
     assert f"is of 'fer-small' {found['model']['sha256']}, the folder holds 'fer-small' " in str(refused.exception)
-    for name, why in (("none.json", "cannot be read: No such file or directory"), ("clips.csv", "holds no fitted post-processing")):
+    for name, why in (
+        ("none.json", "cannot be read: No such file or directory"),
+        ("clips.csv", "holds no fitted post-processing"),
+    ):
         nothing = CliRunner().invoke(exporting.app, ["post-processing", str(traced / name), "--model", str(model)])
         assert str(nothing.exception).startswith(f"{traced / name} {why}; make it with mien evaluate")
 
