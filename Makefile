@@ -1,6 +1,6 @@
 # Everything a developer or a user of a checkout does. `make help` lists it.
 #
-#   PYTHON=python3.12   the interpreter to make the environment with (3.10 to 3.12)
+#   PYTHON=python3.12   the interpreter to make the environment with (3.10 to 3.14)
 #   VENV=.venv          where the environment lies
 #   RUNTIME=cpu|gpu     which ONNX Runtime (found out by itself: gpu where nvidia-smi works)
 
@@ -11,9 +11,6 @@ CAMERA ?=
 PORT ?= 8765
 
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip --disable-pip-version-check
-OTHER := $(if $(filter gpu,$(RUNTIME)),cpu,gpu)
-OTHER_PACKAGE := $(if $(filter gpu,$(RUNTIME)),onnxruntime,onnxruntime-gpu)
 MEDIA := $(or $(TEST_MEDIA),.cache/media)
 PACKAGES := capture engines exporters service
 
@@ -21,7 +18,7 @@ SEEN := $(if $(CAMERA),--camera 'camera=webcam:$(CAMERA)',--demo)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run setup install media test check format proof bench golden soak clean
+.PHONY: help run setup install media debian test check format proof bench golden soak clean
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,10 +30,13 @@ setup: $(VENV)/.developed-$(RUNTIME)  ## make the environment a developer needs 
 
 install: $(VENV)/.ran-$(RUNTIME)  ## make the environment a user needs (.venv)
 
-media: $(PY)  ## fetch the clips that the demo, the virtual rig and tests look at
+media: $(VENV)/.ran-$(RUNTIME)  ## fetch the clips that the demo, the virtual rig and tests look at
 	@$(PY) -m tests.media >/dev/null
 
-test: setup media  ## the quick tests (under 10 minutes)
+debian:  ## install the Debian packages that the tests want (chromium …), where that is allowed
+	@$(PYTHON) deploy/environment.py debian test || echo "make: going on without: the tests that want them are skipped"
+
+test: debian setup media  ## the quick tests (under 10 minutes)
 	@$(PY) -m pytest $(ARGS)
 
 check: setup  ## lint, format, types, import rules
@@ -51,6 +51,7 @@ format: setup  ## put the code in its format
 	$(PY) -m ruff format .
 
 proof: setup media  ## the long tests (under 45 minutes): every export, engine builds, clean installs, kills, fuzz
+	@$(PYTHON) deploy/environment.py debian proof || echo "make: going on without: the tests that want them are skipped"
 	@$(PY) -m pytest -m proof $(ARGS)
 
 bench: setup media  ## measure speed; ARGS='NAME…' for some
@@ -68,33 +69,17 @@ clean:  ## remove the environment, caches and builds (test media stay)
 	rm -rf $(VENV) .venv-ci build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find $(PACKAGES) tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# --- the environment -------------------------------------------------------------------------------------------------------------------
+# --- the environment: deploy/environment.py has its steps -----------------------------------------------------------------------------
 
-$(PY):
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null || { \
-	  echo "make: '$(PYTHON)' is $$($(PYTHON) --version 2>&1 || true); mien needs Python 3.10, 3.11 or 3.12." >&2; \
-	  echo "      Install one and say which: make $(or $(firstword $(MAKECMDGOALS)),setup) PYTHON=python3.11" >&2; exit 2; }
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-	  if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	    echo "make: installing Debian's python3-venv"; apt-get update -qq && apt-get install -y -qq python3-venv >/dev/null; \
-	  else echo "make: '$(PYTHON)' cannot make environments: sudo apt-get install python3-venv" >&2; exit 2; fi; }
-	@echo "make: new environment $(VENV) with $$($(PYTHON) --version)"
-	@$(PYTHON) -m venv $(VENV)
+ENVIRONMENT := $(PYTHON) deploy/environment.py --venv $(VENV) --runtime $(RUNTIME)
+RECIPE := pyproject.toml deploy/environment.py deploy/constraints.txt
 
-# cpu and gpu wheels of ONNX Runtime share one folder: the other one goes first, and with it what says that it is there.
-define install
-	@echo "make: installing mien[$(1)] into $(VENV) (minutes, the first time)"
-	@rm -f $(VENV)/.ran-$(OTHER) $(VENV)/.developed-$(OTHER)
-	@$(PIP) uninstall -qq --yes $(OTHER_PACKAGE) 2>/dev/null || true
-	@$(PIP) install -qq --editable '.[$(1)]'
+$(VENV)/.ran-$(RUNTIME): $(RECIPE)
+	@rm -f $(VENV)/.ran-* $(VENV)/.developed-*
+	@$(ENVIRONMENT) user
 	@touch $@
-endef
 
-$(VENV)/.ran-$(RUNTIME): pyproject.toml | $(PY)
-	$(call install,$(RUNTIME)$(comma)record)
-
-$(VENV)/.developed-$(RUNTIME): pyproject.toml | $(PY)
-	$(call install,$(RUNTIME)$(comma)export$(comma)mediapipe$(comma)openvino$(comma)record$(comma)triton$(comma)dev)
-	@touch $(VENV)/.ran-$(RUNTIME)
-
-comma := ,
+$(VENV)/.developed-$(RUNTIME): $(RECIPE)
+	@rm -f $(VENV)/.ran-* $(VENV)/.developed-*
+	@$(ENVIRONMENT) developer
+	@touch $(VENV)/.ran-$(RUNTIME) $@

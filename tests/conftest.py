@@ -11,6 +11,8 @@ from hypothesis import settings
 
 from tests.media import ensure
 
+pytest_plugins = ["tests.without_torch"]
+
 # Deadlines would measure this machine's other load. In CI the examples are the same at every run; elsewhere they wander.
 settings.register_profile("mien", deadline=None)
 settings.register_profile("mien-ci", parent=settings.get_profile("mien"), derandomize=True)

@@ -21,6 +21,7 @@ from engines.folder import open_folder
 from engines.manifest import Detector
 from engines.open import open_engine
 from service.inputs import Detection
+from service.perception.faces.mediapipe import INSTALL
 from service.perception.pixels import Finder, find, open_alone
 
 WHEEL = "mediapipe==0.10.21"
@@ -78,7 +79,7 @@ def shipped(id: str) -> Opened:
 def mediapipe(file: str) -> Opened:
     """Open MediaPipe's, or skip."""
     if importlib.util.find_spec("mediapipe") is None:
-        pytest.skip("mediapipe is not installed: pip install 'mien[mediapipe]' (it reports its use to its vendor)")
+        pytest.skip(f"mediapipe is not installed: {INSTALL} (it reports its use to its vendor)")
     opened = open_alone("mediapipe", mediapipe_file(file))
     assert opened is not None
     return Opened("mediapipe", opened[0], find(opened[0]), opened[1])

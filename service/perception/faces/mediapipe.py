@@ -30,6 +30,9 @@ from service.perception.letterbox import Size, fit
 
 log = logging.getLogger("mien.perception")
 ID = "mediapipe"
+# Its wheel requires an OpenCV with windows, which would overwrite the one we require in the folder cv2.
+INSTALL = "pip install 'mien[mediapipe]' && pip install --no-deps 'mediapipe>=1.2'"
+DEBIAN = "sudo apt-get install libegl1 libgles2"
 SIDE = 512
 """Of the input, pixels: MediaPipe scales it down itself, and rounds its boxes to whole pixels of it."""
 MOST = 32
@@ -73,7 +76,7 @@ class MediaPipeEngine:
             import mediapipe
             from mediapipe.tasks import python as tasks
         except ModuleNotFoundError as error:
-            raise BackendMissing(f"face finder {ID!r} needs {error.name}: pip install 'mien[mediapipe]'") from error
+            raise BackendMissing(f"face finder {ID!r} needs {error.name}: {INSTALL}") from error
         self._shapes = Shapes.of(f"{ID}/full", manifest.graphs["full"])
         mp: Any = mediapipe  # half of its functions have types
         task: Any = tasks
@@ -85,6 +88,8 @@ class MediaPipeEngine:
         )
         try:
             self._detector: Any = task.vision.FaceDetector.create_from_options(options)
+        except OSError as error:  # it loads its C library when first used
+            raise BackendMissing(f"face finder {ID!r} needs a library of the system: {error}: {DEBIAN}") from error
         except (RuntimeError, ValueError) as error:
             raise EngineError(f"{ID}: MediaPipe refuses the model file: {str(error).splitlines()[0]}") from error
         self.info = EngineInfo(f"{ID}:CPU", metadata.version("mediapipe"), 0)
