@@ -1,8 +1,8 @@
 """The clips of a server, as its routes see them: taken in, looked up, followed, erased.
 
-Owns room in the queue, Idempotency-Keys in progress, and the time results are kept. Does not own rows (`store.py`), files
-(`files.py`), the work (`worker.py`) or who is told of it (`listeners.py`). Its coroutines belong to one event loop; what may touch the
-disk runs beside it.
+Owns room in the queue, Idempotency-Keys in progress, and erasing. Does not own rows (`store.py`), files (`files.py`), how
+long results are kept (`expiry.py`), the work (`worker.py`) or who is told of it (`listeners.py`).
+Its coroutines belong to one event loop; what may touch the disk runs beside it.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from pathlib import Path
 
 from service import config
 from service.clips.decoder import Decoder
+from service.clips.expiry import Clocks, Expiry
 from service.clips.files import Files, InUse, StorageFull, Upload
 from service.clips.limits import ClipRefused, Limits
 from service.clips.listeners import Listeners
@@ -47,12 +48,14 @@ class Clips:
         ConfigError: the directory is another server's, or cannot be used.
     """
 
-    def __init__(self, settings: config.Clips, directory: Path, loop: LiveLoop) -> None:
+    def __init__(self, settings: config.Clips, directory: Path, loop: LiveLoop, clocks: Clocks | None = None) -> None:
         self.settings = settings
+        self._clocks = clocks or Clocks()
+        self._expiry = Expiry(settings.ttl_h, self._clocks)
         limits = Limits(settings.max_s, settings.max_frames, settings.max_width, settings.max_height, settings.min_fps, settings.max_fps)
         try:
             self.files = Files(directory)
-            self._store = Store(self.files.database)
+            self._store = Store(self.files.database, self._clocks.wall_s)
             self._store.recover()
         except (OSError, ValueError, InUse, StorageFull) as error:
             why = "its disk is full" if isinstance(error, StorageFull) else str(error)
@@ -65,7 +68,6 @@ class Clips:
         self._worker = Worker(self._store, self.files, loop, limits, spawn, self.listeners.ring)
         self._arriving = 0
         self._keys: set[str] = set()
-        self._until: dict[str, float] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -130,7 +132,7 @@ class Clips:
         Raises:
             StorageFull: it could not be made so.
         """
-        clip = Clip(uuid.uuid4().hex, "queued", name, upload.size, options, key, fingerprint, time.time())
+        clip = Clip(uuid.uuid4().hex, "queued", name, upload.size, options, key, fingerprint, self._clocks.wall_s())
 
         def keep() -> None:
             self.files.accept(upload, clip.id)
@@ -176,7 +178,7 @@ class Clips:
 
     def expires_s(self, clip: Clip) -> float | None:
         """Return when a finished clip's result will be deleted, UTC seconds."""
-        return None if clip.ended_s is None else clip.ended_s + self.settings.ttl_h * 3600
+        return self._expiry.expires_s(clip)
 
     def result(self, clip: Clip, suffix: str) -> Path:
         """Return the file of a done clip's result.
@@ -227,25 +229,25 @@ class Clips:
             self._store.delete(id)
         self._worker.forget(id)
         self.files.erase(id)
-        self._until.pop(id, None)
+        self._expiry.forget(id)
         self.listeners.ring(id, True)
 
+    def expire(self) -> None:
+        """Erase the clips whose time is over; while the server runs this happens by itself.
+
+        Raises:
+            ClipRefused: "unknown-clip": another has erased one meanwhile.
+            StorageFull: see `delete`.
+        """
+        for clip in self._expiry.over(self._store.all()):
+            self.delete(clip.id)
+
     async def _sweep(self) -> None:
-        every_s = min(SWEEP_S, self.settings.ttl_h * 3600 / 4)
+        every_s = min(SWEEP_S, self._expiry.ttl_s / 4)
         while True:
             with contextlib.suppress(StorageFull, ClipRefused):
-                await asyncio.to_thread(self._expire)
+                await asyncio.to_thread(self.expire)
             await asyncio.sleep(every_s)
-
-    def _expire(self) -> None:
-        """Erase what is old. Ages are counted on the monotonic clock once they are known: a wall clock may be set."""
-        ttl_s, now = self.settings.ttl_h * 3600, time.monotonic()
-        for clip in self._store.all():
-            if clip.ended_s is None:
-                continue
-            left_s = min(max(clip.ended_s + ttl_s - time.time(), 0.0), ttl_s)
-            if self._until.setdefault(clip.id, now + left_s) <= now:
-                self.delete(clip.id)
 
 
 def default_directory(port: int) -> Path:

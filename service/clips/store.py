@@ -10,7 +10,7 @@ import json
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,9 +67,10 @@ class Clip:
 
 
 class Store:
-    """The table. Calls may come from any thread; every one may raise StorageFull if it writes."""
+    """The table. Calls may come from any thread; every one may raise StorageFull if it writes. `wall_s`: UTC seconds."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, wall_s: Callable[[], float] = time.time) -> None:
+        self._wall_s = wall_s
         self._lock = threading.Lock()
         with storage():
             self._base = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
@@ -123,7 +124,7 @@ class Store:
         with self._writing() as base:
             cursor = base.execute(
                 "UPDATE clips SET state = ?, outcome = ?, ended_s = ? WHERE id = ? AND state = 'running'",
-                (state, json.dumps(outcome), time.time(), id),
+                (state, json.dumps(outcome), self._wall_s(), id),
             )
             return cursor.rowcount == 1
 

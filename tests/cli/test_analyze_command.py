@@ -76,7 +76,7 @@ def test_csv_has_a_row_per_frame_and_track_and_one_for_the_clip(media: Path, sin
     assert rows[-1]["label"] == clip["label"]
     assert {s["name"]: s["probability"] for s in clip["scores"]} == {k[2:]: float(v) for k, v in rows[-1].items() if k.startswith("p_")}
     assert (rows[-1]["frame"], rows[-1]["last_frame"]) == tuple(map(str, clip["frames"]))
-    assert float(rows[1]["t_s"]) > float(rows[0]["t_s"]) == 0.0
+    assert [row["t_s"] for row in rows] == [f"{n / 30:.6f}" for n in range(72)] + [""]
 
 
 def test_the_table_is_plain_in_a_pipe(media: Path, single: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -68,11 +69,20 @@ def test_a_clip_goes_from_queued_to_done_and_can_be_fetched_in_every_format(serv
     assert document["events"] == events
     rows = list(csv.DictReader(io.StringIO(server.get(f"{address}/result", Accept="text/csv").body.decode())))
     assert {row["input"] for row in rows} == {"single_face.mp4"}
-    assert len(rows) == len(document["trace"]) + 1
+    assert [(row["kind"], row["frame"], row["t_s"]) for row in rows[:-1]] == [("frame", f"{n + 1}", f"{n / 30:.6f}") for n in range(72)]
+    assert [rows[-1][column] for column in ("kind", "track", "frame", "last_frame", "label")] == ["clip", "1", "1", "72", "happy"]
+    assert [(row["label"], row["windows"]) for row in rows[:-1]] == [(v["label"], f"{v['windows']}") for v in document["trace"]]
     vtt = server.get(f"{address}/result", Accept="text/html, text/vtt;q=0.9, application/json;q=0.1")
     assert vtt.headers["content-type"] == "text/vtt; charset=utf-8"
-    assert vtt.body.startswith(b"WEBVTT\n")
-    assert b"<v Face 1>happy" in vtt.body
+    # A neutral face begins to smile: two cues that meet, from the first of 72 frames at 30 fps to the end of the last.
+    head, note, *cues = vtt.body.decode().split("\n\n")
+    assert (head, note) == ("WEBVTT", "NOTE Facial expressions as a model labels them, not what anybody feels.")
+    (_, first, neutral), (_, second, happy) = (cue.splitlines() for cue in cues)
+    assert re.fullmatch(r"<v Face 1>neutral \d+%", neutral)
+    assert re.fullmatch(r"<v Face 1>happy \d+%", happy)
+    changed = first.removeprefix("00:00:00.000 --> ")
+    assert second == f"{changed} --> 00:00:02.400"
+    assert "00:00:00.300" < changed < "00:00:01.700"
     assert server.get(f"{address}/result", Accept="image/png").code == "not-acceptable"
     assert server.get(f"{address}/result.exe").code == "not-found"
     assert not any(entry.startswith(("inputs/", "uploads/", "work/")) for entry in server.files())

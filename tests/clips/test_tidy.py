@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -17,10 +19,13 @@ from tests.clips.at_work import serving
 
 def test_results_are_deleted_when_their_time_is_over(tmp_path: Path) -> None:
     clip = made.clip(tmp_path / "a.mp4")
-    with serving(tmp_path / "state", ttl_h=1.5 / 3600) as server:
+    with serving(tmp_path / "state", ttl_h=3 / 3600) as server:
         id = server.send(clip).json["id"]
-        assert server.ended(id)["expires_utc"] is not None
+        ended = server.ended(id)
+        ended_s, expires_s = (datetime.fromisoformat(ended[name][:-1] + "+00:00").timestamp() for name in ("ended_utc", "expires_utc"))
+        assert expires_s - ended_s == pytest.approx(3, abs=0.0015)
         server.eventually(lambda: server.get(f"/v1/clips/{id}").status == 404, "it is forgotten")
+        assert time.time() >= expires_s - 0.05  # a wall clock may be slewed meanwhile
         server.eventually(lambda: not server.files(), "it is erased")
 
 
