@@ -60,10 +60,9 @@ bench: setup media  ## measure speed; ARGS='NAME…' for some
 soak: setup media  ## run for hours and watch memory
 	@$(PY) -m benchmarks soak $(ARGS)
 
-golden: setup media  ## write the goldens anew and show what changed; never in CI
+golden: setup media  ## write the goldens anew: shows what changes and asks why (REASON='…'); never in CI
 	@if [ -n "$$CI" ]; then echo "make golden: not in CI: goldens are changed by a person who reads the difference" >&2; exit 2; fi
-	$(PY) tests/goldens/rewrite.py
-	git --no-pager diff --stat --patch -- tests
+	@$(PY) -m tests.goldens.rewrite
 
 clean:  ## remove the environment, caches and builds (test media stay)
 	rm -rf $(VENV) .venv-ci build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis .import_linter_cache
