@@ -19,6 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from service.api import errors
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HOST = re.compile(r"(?:\[(?P<address>[0-9a-f:.]+)\]|(?P<name>[^:\[\]]+))(?::[0-9]*)?")
+"""A Host header, whole: what follows a loopback name may be another's domain."""
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Cache-Control": "no-store",
@@ -99,10 +101,12 @@ def origin_allowed(origin: str, host: str, allowed: frozenset[str]) -> bool:
 
 
 def _loopback(host: str) -> bool:
-    name = host[1 : host.find("]")] if host.startswith("[") else host.partition(":")[0]
-    if name == "localhost":
+    parts = _HOST.fullmatch(host)
+    if parts is None:
+        return False
+    if parts["name"] == "localhost":
         return True
     try:
-        return ipaddress.ip_address(name).is_loopback
+        return ipaddress.ip_address(parts["name"] or parts["address"]).is_loopback
     except ValueError:
         return False
