@@ -21,7 +21,7 @@ from typer.testing import CliRunner, Result
 
 from capture.frame import Bundle, Frame, SourceInfo, SourceState
 from capture.playback import Noted, open_recording
-from capture.recorded import Consent, Epoch, RecordingError, dumped
+from capture.recorded import Consent, Epoch, Json, RecordingError, dumped
 from capture.tape import Note, Tape
 from service.cli import app
 from service.events import Rejected, line
@@ -44,7 +44,15 @@ from tests.waiting import PATIENCE_S, until
 
 EPOCH = Epoch(1_700_000_000_000_000_000, 5_000_000_000)
 CONSENT = Consent(None, "2026-01-01T00:00:00Z", "generated pictures")
-RECIPE = {"model": "tiny", "model_sha256": "0", "detector": "d", "detector_sha256": "0", "backend": "x", "faces": 1, "hop": None}
+RECIPE = {
+    "model": "tiny",
+    "model_sha256": "0",
+    "detector": "d",
+    "detector_sha256": "0",
+    "backend": "x",
+    "faces": 1,
+    "hop": None,
+}
 MODELS = {"second": model(3, 3, 1, id="second")}
 
 # At the level of a session: whatever it takes.
@@ -130,11 +138,23 @@ def test_every_kind_of_input_survives_the_log() -> None:
         ("depth",),
         ("ir",),
     )
-    for other in (Tick(4), Change(hop=2), Change(period_ms=None), Change(period_ms=0.1 + 0.2), SourceState("a", "ir", "back", 3, "x")):
+    for other in (
+        Tick(4),
+        Change(hop=2),
+        Change(period_ms=None),
+        Change(period_ms=0.1 + 0.2),
+        SourceState("a", "ir", "back", 3, "x"),
+    ):
         assert read(json.loads(dumped(entry(other))), lambda source, seq: frame) == other
     for lost in (Dropped((1, 4), "rate"), Rejected(3, "a", "b")):
         assert read(json.loads(dumped(loss(lost))), lambda source, seq: frame) == lost
-    for broken in ({}, {"kind": "x"}, {"kind": "bundle"}, {"kind": "tick", "t_ns": "soon"}, {"kind": "bundle", "frames": 3}):
+    for broken in (
+        {},
+        {"kind": "x"},
+        {"kind": "bundle"},
+        {"kind": "tick", "t_ns": "soon"},
+        {"kind": "bundle", "frames": 3},
+    ):
         with pytest.raises(RecordingError, match="cannot be read"):
             read(broken, lambda source, seq: frame)
 
@@ -171,7 +191,11 @@ def _recorded(
 
     def two_more() -> None:
         received = recording.camera.feed.ledger.counts().received
-        until(lambda: recording.camera.over or recording.camera.feed.ledger.counts().received >= received + 2, "two frames", every_s=0.001)
+        until(
+            lambda: recording.camera.over or recording.camera.feed.ledger.counts().received >= received + 2,
+            "two frames",
+            every_s=0.001,
+        )
 
     if slow:
         opened = threading.Event()
@@ -191,7 +215,9 @@ def _replay(path: Path) -> tuple[list[str], Replay]:
     models = {"tiny": shelf.load("tiny")}
     session = Session(models["tiny"], Brightness(), SessionOptions(models=models))  # type: ignore[arg-type]
     replay = Replay(
-        open_recording(path), Pipeline(session, Batcher(shelf.engines, shelf.max_batch)), lambda id: models.setdefault(id, shelf.load(id))
+        open_recording(path),
+        Pipeline(session, Batcher(shelf.engines, shelf.max_batch)),
+        lambda id: models.setdefault(id, shelf.load(id)),
     )
     return [line(event) for event in replay.events()], replay
 
@@ -232,7 +258,12 @@ def test_a_live_run_replays_to_the_same_bytes_whatever_was_lost(tmp_path: Path) 
 def test_an_overflow_is_said_live_and_what_came_before_it_replays(tmp_path: Path) -> None:
     heard = Heard()
     with pytest.raises(RecordingError) as caught:
-        _recorded(tmp_path / "a.mcap", "synthetic:?width=640&height=480&realtime=0&count=1000", heard=heard, max_bytes=2_000_000)
+        _recorded(
+            tmp_path / "a.mcap",
+            "synthetic:?width=640&height=480&realtime=0&count=1000",
+            heard=heard,
+            max_bytes=2_000_000,
+        )
     assert caught.value.code == "recording-overflow"
     assert [failure.code for failure in heard.failures] == ["recording-overflow"]
     lines, replay = _replay(tmp_path / "a.mcap")
@@ -240,19 +271,27 @@ def test_an_overflow_is_said_live_and_what_came_before_it_replays(tmp_path: Path
     assert replay.verdict.equal
 
 
-def test_a_changed_event_is_found(tmp_path: Path) -> None:
-    _recorded(tmp_path / "a.mcap", "synthetic:?width=64&height=48&fps=100&count=20")
-    whole, count = open_recording(tmp_path / "a.mcap"), 0
-    with Tape(tmp_path / "b.mcap", whole.epoch, CONSENT, {"session": RECIPE}) as tape:
-        for item in whole.entries():
+def _copied(source: Path, target: Path, change: Callable[[list[Json]], list[Json]]) -> None:
+    """Copy a recording, its events changed."""
+    whole = open_recording(source)
+    entries = list(whole.entries())
+    events = [item.body for item in entries if isinstance(item, Noted) and item.topic == EVENTS]
+    with Tape(target, whole.epoch, CONSENT, {"session": json.loads(whole.metadata["mien.recording"]["session"])}) as tape:
+        for item in entries:
             if isinstance(item, Frame):
                 tape.frame(item)
             elif isinstance(item, SourceInfo):
                 tape.source(item)
-            elif isinstance(item, Noted):
-                count += item.topic == EVENTS
-                body = item.body | ({"t_ns": 1} if item.topic == EVENTS and count == 5 else {})
-                tape.note(Note(item.topic, INPUT_SCHEMA if item.topic == INPUTS else EVENT_SCHEMA, dumped(body), EPOCH.monotonic_ns))
+            elif isinstance(item, Noted) and item.topic == INPUTS:
+                tape.note(Note(INPUTS, INPUT_SCHEMA, dumped(item.body), EPOCH.monotonic_ns))
+        for body in change(events):
+            tape.note(Note(EVENTS, EVENT_SCHEMA, dumped(body), EPOCH.monotonic_ns))
+        tape.metadata("mien.end", whole.metadata["mien.end"])
+
+
+def test_a_changed_event_is_found(tmp_path: Path) -> None:
+    _recorded(tmp_path / "a.mcap", "synthetic:?width=64&height=48&fps=100&count=20")
+    _copied(tmp_path / "a.mcap", tmp_path / "b.mcap", lambda events: [*events[:4], events[4] | {"t_ns": 1}, *events[5:]])
     _, replay = _replay(tmp_path / "b.mcap")
     assert not replay.verdict.equal
     assert replay.verdict.differs_at == 5
@@ -291,6 +330,17 @@ def test_the_commands_record_and_replay_a_real_clip(media: Path, tmp_path: Path)
         again = mien("replay", path, "--check")
         assert (again.exit_code, again.stdout) == (0, live), again.stderr
     assert "equal to those recorded" in again.stderr
+    changes: dict[str, Callable[[list[Json]], list[Json]]] = {
+        "none": lambda events: events, "fewer": lambda events: events[:-1], "more": lambda events: [*events, events[-1]],
+    }  # fmt: skip
+    for name, change in changes.items():
+        _copied(path, tmp_path / f"{name}.mcap", change)
+        told = mien("replay", tmp_path / f"{name}.mcap", "--check")
+        assert (told.exit_code, "NOT equal" in told.stderr, told.stdout) == (
+            int(name != "none"),
+            name != "none",
+            live,
+        ), name
     as_clip = mien("replay", path, "--clip")
     assert as_clip.stdout.startswith(live)
     assert json.loads(as_clip.stdout.splitlines()[-1])["type"] == "clip_prediction"
@@ -302,7 +352,15 @@ def test_the_commands_record_and_replay_a_real_clip(media: Path, tmp_path: Path)
 
 def test_without_pixels_there_are_features_and_events_and_no_replay(media: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.mcap"
-    done = mien("record", f"video:{media / 'single_face.mp4'}?realtime=1", "-o", path, "--no-consent", "a public clip", "--features-only")
+    done = mien(
+        "record",
+        f"video:{media / 'single_face.mp4'}?realtime=1",
+        "-o",
+        path,
+        "--no-consent",
+        "a public clip",
+        "--features-only",
+    )
     assert done.exit_code == 0, done.stderr
     playback = open_recording(path)
     features = [e.body for e in playback.entries() if isinstance(e, Noted) and e.topic == "/mien/features"]
@@ -337,7 +395,14 @@ def test_nobody_is_recorded_without_a_receipt(flags: tuple[str, ...], tmp_path: 
 def test_row_15_a_full_disk_is_said_once_and_ends_the_command(tmp_path: Path) -> None:
     with small_disk(tmp_path / "disk", 1) as disk:
         result = mien(
-            "record", "synthetic:?width=160&height=120&fps=60", "-o", disk / "a.mcap", "--no-consent", "generated", "--duration", "60"
+            "record",
+            "synthetic:?width=160&height=120&fps=60",
+            "-o",
+            disk / "a.mcap",
+            "--no-consent",
+            "generated",
+            "--duration",
+            "60",
         )
         assert (result.exit_code, result.stderr.count("storage-full")) == (1, 1), result.stderr
         again = mien("replay", disk / "a.mcap", "--check")
@@ -368,7 +433,18 @@ def test_a_recording_that_is_terminated_while_its_camera_opens_leaves_no_file(tm
 
 def test_a_killed_mien_record_replays_to_its_last_chunk(media: Path, tmp_path: Path, checkout: Path) -> None:
     path, uri = tmp_path / "a.mcap", f"video:{media / 'single_face.mp4'}?realtime=1&loop=1"
-    command = [sys.executable, "-m", "service.cli", "record", uri, "-o", str(path), "--no-consent", "a public clip", "--events"]
+    command = [
+        sys.executable,
+        "-m",
+        "service.cli",
+        "record",
+        uri,
+        "-o",
+        str(path),
+        "--no-consent",
+        "a public clip",
+        "--events",
+    ]
     live: list[str] = []
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=checkout) as process:
         assert process.stdout is not None

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from capture.frame import Frame, SourceState
 from capture.playback import open_recording
@@ -44,14 +46,17 @@ def test_a_rig_is_recorded_replayed_and_matched_anew(tmp_path: Path, media: Path
     assert frames == list(range(1, colors + 1)), "all of them, those that were superseded too"
 
 
-def test_frames_that_were_never_taken_are_not_kept_while_replaying(tmp_path: Path) -> None:
-    """60 depth frames of 1.2 MB that no bundle had, beside 60 of colour: they are compressed well and must not pile up unpacked."""
+@pytest.mark.parametrize("taken", [False, True])
+def test_frames_are_not_kept_while_replaying(tmp_path: Path, taken: bool) -> None:
+    """60 depth frames of 1.2 MB that no bundle had, or each one, beside 60 of colour: compressed well, they must not pile up unpacked."""
     path, live, depth = tmp_path / "a.mcap", pipeline(model(4, 8, 2)), np.zeros((640, 960), np.uint16)
     with Tape(path, EPOCH, CONSENT, {"session": RECIPE}) as tape:
         for number in range(1, 61):
             made = bundle(number, [face(1, x=300.0)])
             tape.frame(made.frames["cam"])
-            tape.frame(Frame("deep", "depth", number, None, number, depth.copy()))
+            deep = Frame("deep", "depth", number, None, number, depth.copy())
+            tape.frame(deep)
+            made = replace(made, frames={**made.frames, "deep": deep}) if taken else made
             live.push(made)
             tape.note(Note(INPUTS, INPUT_SCHEMA, dumped(entry(made)), EPOCH.monotonic_ns))
     replay = Replay(open_recording(path), pipeline(model(4, 8, 2)), lambda id: None)
