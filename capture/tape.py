@@ -20,6 +20,7 @@ from mcap.writer import MCAP0_MAGIC, CompressionType, Writer
 from capture import foxglove, recorded
 from capture.foxglove import Encoded
 from capture.frame import Frame, SourceInfo, SourceState
+from capture.operating_system import sync_data
 from capture.recorded import Consent, Epoch, Json, RecordingError, topic
 
 CHUNK_BYTES = 4 << 20
@@ -137,7 +138,7 @@ class Tape:
         """Write what there is as a chunk, and have it on disk."""
         self._do(self._writer.flush)
         if self._file.written > self._synced:
-            self._do(lambda: os.fdatasync(self._file.fd))
+            self._do(lambda: sync_data(self._file.fd))
             self._synced = self._file.written
 
     def close(self, values: dict[str, str] | None = None) -> None:

@@ -8,7 +8,6 @@ clips there are (`store.py`).
 from __future__ import annotations
 
 import errno
-import fcntl
 import hashlib
 import os
 import shutil
@@ -17,6 +16,8 @@ import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+from capture.operating_system import hold
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -61,7 +62,7 @@ class Files:
             path.mkdir(mode=0o700, parents=path == directory, exist_ok=True)
         self._lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hold(self._lock)
         except BlockingIOError:
             os.close(self._lock)
             raise InUse(f"{directory} is in use by another process") from None

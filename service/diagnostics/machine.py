@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
+from capture.operating_system import cores, memory_bytes
 from service.diagnostics.finding import Finding
 
 QUICK = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm")
@@ -28,12 +29,10 @@ def machine() -> Iterator[Finding]:
     board = _text("/proc/device-tree/model").strip("\0\n ")
     flags = set(" ".join(re.findall(r"^(?:flags|Features)\s*:\s*(.+)$", text, re.MULTILINE)).split())
     has = ", ".join(name for name in QUICK if name in flags) or "no vector extension that matters"
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     name = board or (model and model[1]) or platform.machine()
-    yield Finding("machine", "processor", "ok", f"{name}: {cores} cores in use" + (f"; {has}" if text else ""))
-    memory = re.search(r"^MemTotal:\s*(\d+) kB", _text("/proc/meminfo"), re.MULTILINE)
-    if memory is not None:
-        yield Finding("machine", "memory", "ok", f"{int(memory[1]) / 2**20:.1f} GiB")
+    yield Finding("machine", "processor", "ok", f"{name}: {cores()} cores in use" + (f"; {has}" if text else ""))
+    if (memory := memory_bytes()) is not None:
+        yield Finding("machine", "memory", "ok", f"{memory / 2**30:.1f} GiB")
     yield Finding("machine", "system", "ok", platform.platform())
     try:
         mine = metadata.metadata("mien")

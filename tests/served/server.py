@@ -26,11 +26,14 @@ Message = dict[str, Any]
 
 
 @contextmanager
-def served(*flags: str, environment: dict[str, str] | None = None, port: int | None = None) -> Iterator[int]:
-    """Run `mien serve` on `port` or a free one of loopback, `environment` added to this one's, until the block ends; yield the port."""
+def served(*flags: str, environment: dict[str, str] | None = None, port: int | None = None, python: str = sys.executable) -> Iterator[int]:
+    """Run `mien serve` on `port` or a free one of loopback, `environment` added to this one's, until the block ends; yield the port.
+
+    `python`: the interpreter that runs it.
+    """
     if port is None:
         port = free_port()
-    command = [sys.executable, "-m", "service.cli", "serve", "--port", str(port), *flags]
+    command = [python, "-m", "service.cli", "serve", "--port", str(port), *flags]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | (environment or {}))
     try:
         _wait_ready(port, process)
