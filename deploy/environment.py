@@ -25,6 +25,7 @@ DEVELOPER = ("record", "dev")
 WHERE_THERE_ARE_WHEELS = ("mediapipe", "openvino", "tensorrt-gate", "triton")
 """Extras that a developer gets where this Python and machine have wheels for them; their tests are skipped elsewhere."""
 
+OTHER_OPENCVS = ("opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless")
 # MediaPipe requires an OpenCV with windows, which would overwrite ours in the folder cv2: it is installed without its dependencies,
 # and the extra `mediapipe` lists those that it imports.
 MEDIAPIPE = "mediapipe>=1.2"
@@ -69,6 +70,8 @@ def main():
     python = environment(options.venv)
     # The wheels for CPU and GPU install the same folder: the other one goes first, and with it what records that it is there.
     pip(python, "uninstall", "--yes", "onnxruntime" if options.runtime == "gpu" else "onnxruntime-gpu")
+    if pip(python, "show", *OTHER_OPENCVS):  # they install the folder cv2 too, and who removes one removes what the other needs
+        pip(python, "uninstall", "--yes", *OTHER_OPENCVS, "opencv-python-headless")
     if options.command == "user":
         announce(f"installing mien[{','.join((options.runtime, *USER))}] into {options.venv} (470 MB; minutes, the first time)")
         # Byte code is written when a module is first imported: most of what the packages hold never is.

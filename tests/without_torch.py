@@ -48,9 +48,7 @@ if ABSENT:
         return report
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        item: pytest.Item, call: pytest.CallInfo[None]
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Skip a test that comes upon the missing torch while it runs."""
         report = yield
         if report.failed and call.excinfo is not None and _lacks_torch(call.excinfo.value):

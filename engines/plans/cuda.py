@@ -61,7 +61,11 @@ def device() -> Device:
     Raises:
         BackendMissing: there is none.
     """
-    if checked(rt.cudaGetDeviceCount()) < 1:
+    try:
+        count = checked(rt.cudaGetDeviceCount())
+    except RuntimeError as error:  # cuda-bindings 12 raises where there is no driver at all; 13 returns a code
+        raise BackendMissing(f"CUDA: {error}; an NVIDIA GPU with a driver is needed, or --backend onnx") from error
+    if count < 1:
         raise BackendMissing("CUDA finds no device; an NVIDIA GPU with a driver is needed, or --backend onnx")
     checked(rt.cudaSetDevice(0))
     facts = checked(rt.cudaGetDeviceProperties(0))

@@ -20,6 +20,8 @@ from service.diagnostics.finding import Finding
 
 QUICK = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "bf16", "i8mm")
 """What runtimes make use of, as Linux names it."""
+APART = {"mediapipe": ("mediapipe",)}
+"""Packages that an extra cannot name, because they require an OpenCV with windows: they are installed after it, alone."""
 
 
 def machine() -> Iterator[Finding]:
@@ -88,11 +90,13 @@ def packages() -> Iterator[Finding]:
         if marked is not None and marked[1] != "dev":
             extras.setdefault(marked[1], []).append(re.split(r"[\s<>=!~\[(]", requirement.strip())[0])
     for extra, needed in sorted(extras.items()):
+        needed += APART.get(extra, ())
         versions = {package: _version(package) for package in needed}
         missing = [package for package, version in versions.items() if version is None]
         detail = ", ".join(f"{package} {version}" for package, version in versions.items() if version is not None)
         if missing:
             detail += f"{'; ' if detail else ''}{', '.join(missing)} not installed: pip install 'mien[{extra}]'"
+            detail += "".join(f" && pip install --no-deps {package}" for package in APART.get(extra, ()))
         yield Finding("packages", extra, "absent" if missing else "ok", detail)
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 
@@ -98,3 +100,19 @@ def test_a_model_is_opened_in_the_precision_that_the_service_gives_it(monkeypatc
     chosen = here["models", "fer-small (chosen)"]
     assert chosen["state"] == "ok"
     assert "frame in fp32, not bf16: its features choose keyframes" in chosen["detail"]
+
+
+@pytest.mark.parametrize("apart", [True, False])
+def test_an_extra_is_complete_with_the_package_that_is_installed_apart(tmp_path: Path, apart: bool) -> None:
+    """`mien[mediapipe]` brings what MediaPipe imports; MediaPipe itself comes by a command of its own."""
+    distributions = {"mien": "Requires-Dist: absl-py; extra == 'mediapipe'\n", "absl_py": ""} | ({"mediapipe": ""} if apart else {})
+    for name, more in distributions.items():
+        metadata = tmp_path / f"{name}-1.0.dist-info" / "METADATA"
+        metadata.parent.mkdir()
+        metadata.write_text(f"Metadata-Version: 2.1\nName: {name.replace('_', '-')}\nVersion: 1.0\n{more}")
+    code = "from service.diagnostics.machine import packages; [print(one.state, one.detail, sep='|') for one in packages()]"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))}
+    alone = [sys.executable, "-S", "-c", code]  # without this environment's own distributions
+    done = subprocess.run(alone, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
+    remedy = "pip install 'mien[mediapipe]' && pip install --no-deps mediapipe"
+    assert done.stdout.strip() == ("ok|absl-py 1.0, mediapipe 1.0" if apart else f"absent|absl-py 1.0; mediapipe not installed: {remedy}")

@@ -44,7 +44,10 @@ def event(frame: int, t_ms: float, faces: Sequence[FaceEvent] = ()) -> Event:
 
 
 def clip(
-    track: int, probabilities: Mapping[str, float], affect: tuple[float | None, float | None] | None = None, frames: tuple[int, int] = (1, 2)
+    track: int,
+    probabilities: Mapping[str, float],
+    affect: tuple[float | None, float | None] | None = None,
+    frames: tuple[int, int] = (1, 2),
 ) -> ClipPrediction:
     """A track's prediction at the end of its clip."""
     said = spoken(probabilities, frames, affect)
