@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from python_multipart.exceptions import MultipartParseError
@@ -35,10 +35,11 @@ class Gone(Exception):
 
 
 class Body:
-    """A request's body, read with a deadline. `complete`: there is nothing more to read."""
+    """A request's body, read with a deadline. `complete`: there is nothing more to read; `clock`: seconds."""
 
-    def __init__(self, receive: Receive, min_bytes_per_s: int) -> None:
+    def __init__(self, receive: Receive, min_bytes_per_s: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._receive = receive
+        self._clock = clock
         self._min_bytes = min_bytes_per_s * WINDOW_S
         self._waited_s = 0.0
         self._in_window = 0
@@ -52,12 +53,12 @@ class Body:
             Gone: the client has left.
         """
         while not self.complete:
-            began = time.monotonic()
+            began = self._clock()
             message = None
             with contextlib.suppress(asyncio.TimeoutError):
                 message = await asyncio.wait_for(self._receive(), max(WINDOW_S - self._waited_s, 0.01))
             # Only waiting counts: a slow disk of ours is not the client's fault.
-            self._waited_s += time.monotonic() - began
+            self._waited_s += self._clock() - began
             if message is not None and message["type"] == "http.disconnect":
                 raise Gone
             data: bytes = b"" if message is None else message.get("body", b"")

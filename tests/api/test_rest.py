@@ -136,14 +136,15 @@ def _count(server: Running) -> None:
         for _ in range(6):
             client.send(picture())
         client.send(b"nothing")
-        for _ in range(8):
-            said(client)
-        _check_metrics(server)
+        messages = [said(client) for _ in range(8)]
+        # What the clients were told is what is summed: seconds, though the wire says milliseconds.
+        ages_s = sum(message["delivery"]["age_ms"] for message in messages if message.get("due")) / 1000
+        _check_metrics(server, ages_s)
     server.eventually(lambda: server.service.loop.stats().sessions == 0, "it is closed")
-    _check_metrics(server)
+    _check_metrics(server, ages_s)
 
 
-def _check_metrics(server: Running) -> None:
+def _check_metrics(server: Running, ages_s: float) -> None:
     status, headers, body = server.request("/metrics")
     lines = dict(line.rsplit(" ", 1) for line in body.decode().splitlines() if not line.startswith("#"))
     assert (status, headers["Content-Type"].split(";")[0]) == (200, "text/plain")
@@ -151,6 +152,8 @@ def _check_metrics(server: Running) -> None:
     assert float(lines["mien_frames_used_total"]) == 6
     assert float(lines['mien_frames_rejected_total{code="not-an-image"}']) == 1
     assert float(lines["mien_label_age_seconds_count"]) == 3
+    assert float(lines["mien_label_age_seconds_sum"]) == pytest.approx(ages_s)
+    assert ages_s > 0
     assert float(lines["mien_predictions_total"]) == 2
     assert float(lines["mien_round_seconds_count"]) == 6
     assert lines['mien_model_info{backend="synthetic",id="tiny",sha256="000000000000"}'] == "1.0"
