@@ -45,7 +45,7 @@ def compare(blueprint: Blueprint, files: Mapping[Part, bytes]) -> tuple[Parity, 
     wanted = {part: reference(rows[part]) for part, reference in references.items()}
     measured: list[Parity] = []
     for part, exported in blueprint.parts.items():
-        found = parity.measure(files[part], partial(_known, wanted[part]), "torch float64", rows[part], _tolerances(blueprint, exported))
+        found = parity.measure(files[part], partial(_known, wanted[part]), "torch float64", rows[part], tolerances(blueprint, exported))
         measured += [one.model_copy(update={"tensor": f"{part}/{one.tensor}"}) if len(files) > 1 else one for one in found]
     if {"full", "frame", "window"} <= set(blueprint.parts):
         measured += _together(blueprint, files, wanted["full"], rows["full"])
@@ -73,7 +73,8 @@ def _framed(clips: Arrays, frame: Reference, window: Exported) -> Rows:
     return {name: np.asarray(given[name], dtype).reshape(count, length, *given[name].shape[1:]) for name, dtype in dtypes.items()}
 
 
-def _tolerances(blueprint: Blueprint, exported: Exported) -> dict[str, float]:
+def tolerances(blueprint: Blueprint, exported: Exported) -> dict[str, float]:
+    """Return, for each output and tap of a part, how far it may be from torch's."""
     roles = {name: role for role, name in blueprint.outputs.items()}
     found = {name: TOLERANCE.get(roles.get(name, name), INSIDE) for name in (*exported.outputs, *exported.taps)}
     attention = blueprint.outputs.get("attention")
@@ -97,7 +98,7 @@ def _together(blueprint: Blueprint, files: Mapping[Part, bytes], wanted: Arrays,
         got = run(window, {name: kept[name][None] for name in inputs})
         for name in names:
             errors[name] = max(errors[name], float(np.abs(np.asarray(got[name][0], np.float64) - wanted[name][row]).max()))
-    tolerance = _tolerances(blueprint, blueprint.parts["full"])
+    tolerance = tolerances(blueprint, blueprint.parts["full"])
     return [
         Parity(
             tensor=f"frame+window/{name}", reference="torch float64 of the whole", batch=(1,),

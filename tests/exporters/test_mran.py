@@ -245,7 +245,14 @@ class Reversed(nn.Module):
         return found
 
 
-MUTATIONS = (peephole_dropped, peephole_convolution_dropped, gates_swapped, guide_left_out, attention_not_normalised, frames_reversed)
+MUTATIONS = (
+    peephole_dropped,
+    peephole_convolution_dropped,
+    gates_swapped,
+    guide_left_out,
+    attention_not_normalised,
+    frames_reversed,
+)
 
 
 def apart(one: parity.Arrays, other: parity.Arrays, name: str) -> float:
@@ -266,7 +273,7 @@ def test_a_mutation_moves_an_output_beyond_its_tolerance(mutation: Callable[[Rec
     blueprint = small()
     given = clips(blueprint)
     good, bad = parity.torch_reference(blueprint.parts["full"])(given), mutated(blueprint, mutation)(given)
-    tolerances = comparison._tolerances(blueprint, blueprint.parts["full"])
+    tolerances = comparison.tolerances(blueprint, blueprint.parts["full"])
     beyond = [name for name in blueprint.outputs.values() if apart(good, bad, name) > 10 * tolerances[name]]
     assert beyond
 
@@ -274,7 +281,7 @@ def test_a_mutation_moves_an_output_beyond_its_tolerance(mutation: Callable[[Rec
 @pytest.mark.proof
 def test_a_mutation_fails_the_graphs_parity() -> None:
     blueprint = small()
-    graph, tolerances = graphs(blueprint)["full"], comparison._tolerances(blueprint, blueprint.parts["full"])
+    graph, tolerances = graphs(blueprint)["full"], comparison.tolerances(blueprint, blueprint.parts["full"])
     given = clips(blueprint)
     parity.require(parity.measure(graph, parity.torch_reference(blueprint.parts["full"]), "torch float64", given, tolerances))
     for mutation in MUTATIONS:

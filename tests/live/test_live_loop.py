@@ -197,7 +197,6 @@ def test_a_label_waits_for_at_most_the_round_in_progress(loop: LiveLoop, shelf: 
 def test_a_model_that_is_not_loaded_is_loaded_while_the_old_one_goes_on(loop: LiveLoop) -> None:
     heard = Heard()
     feed = loop.open("a", FeedOptions("synthetic-expression", "all", max_in_flight=50), heard)
-    loop._loaded.pop("second", None)
     loop.change(feed, Change(model="second"))
     until(lambda: heard.of(Updated), "the model is loaded")
     for n in range(1, 6):
@@ -258,34 +257,38 @@ def test_a_vanished_client_frees_everything_and_its_frames_are_counted(loop: Liv
     assert feed.ledger.in_flight == 0
 
 
-def test_sustained_overload_climbs_the_ladder_and_says_so(loop: LiveLoop, shelf: Shelf) -> None:
-    sent = threading.Semaphore(0)
+def _climb(loop: LiveLoop, shelf: Shelf, feed: Feed, level: int) -> int:
+    """Overload the loop until the ladder is on `level`, then let its networks run freely; return how many frames that took."""
+    sent, numbers = threading.Semaphore(0), itertools.count(1)
 
     def hold() -> None:
         """Take as long as three frames take to come, however long that is on this machine."""
         for _ in range(3):
             sent.acquire(timeout=PATIENCE_S)
 
-    shelf.hold = hold
-    heard = Heard()
-    feed = loop.open("a", FeedOptions("synthetic-expression", "latest", max_fps=1e9), heard)
-    numbers = itertools.count(1)
-
     def climbed() -> bool:
         _send(feed, bundle(next(numbers), [face()]))
         sent.release()
-        return loop.stats().level >= 3
+        return loop.stats().level >= level
 
-    until(climbed, "the third level", every_s=0.002)
+    shelf.hold = hold
+    until(climbed, f"level {level}", every_s=0.002)
     shelf.hold = lambda: None
     sent.release(1000)
+    return next(numbers) - 1
+
+
+def test_sustained_overload_climbs_the_ladder_and_says_so(loop: LiveLoop, shelf: Shelf) -> None:
+    heard = Heard()
+    feed = loop.open("a", FeedOptions("synthetic-expression", "latest", max_fps=1e9), heard)
+    received = _climb(loop, shelf, feed, 3)
     feed.close()
     heard.wait()
     degraded = [o.degraded for o in heard.of(Event)]
     assert degraded[0] is None
     assert "rate" in degraded
     assert {"period", "hop"} & set(degraded)
-    _accounts(heard, next(numbers) - 1)
+    _accounts(heard, received)
 
 
 def test_an_error_in_the_rounds_is_told_to_everybody_and_health_is_lost(shelf: Shelf, caplog: pytest.LogCaptureFixture) -> None:
@@ -380,17 +383,58 @@ def test_a_frame_dropped_for_its_rate_is_told_at_once(loop: LiveLoop) -> None:
     assert _accounts(heard, 20) == {"rate": 19}
 
 
-def test_overload_ends_with_the_sessions_that_made_it(loop: LiveLoop) -> None:
-    while not loop._pressure.ladder.full:
-        loop._pressure.ladder.observe(2, 1)
+def test_overload_ends_with_the_sessions_that_made_it(loop: LiveLoop, shelf: Shelf) -> None:
+    heard = Heard()
+    feed = loop.open("a", FeedOptions("synthetic-expression", "latest", max_fps=1e9), heard)
+    _climb(loop, shelf, feed, 4)
+    with pytest.raises(Overloaded, match="this machine is behind"):
+        loop.open("b", FeedOptions("synthetic-expression"), Heard())
+    feed.close()
+    heard.wait()
     until(lambda: not loop.stats().full, "the level is left")
-    loop.open("a", FeedOptions("synthetic-expression"), Heard())
+    loop.open("b", FeedOptions("synthetic-expression"), Heard())
+
+
+def test_the_times_of_a_label_are_those_that_passed(loop: LiveLoop, shelf: Shelf) -> None:
+    """The second frame comes while the first one's round is held: by the test's own clock it waits that long, then is held too."""
+    heard, began, gate = Heard(), threading.Semaphore(0), threading.Semaphore(0)
+
+    def hold() -> None:
+        began.release()
+        gate.acquire(timeout=PATIENCE_S)
+
+    shelf.hold = hold
+    feed = loop.open("a", FeedOptions("synthetic-expression", "all"), heard)
+    held_ns, sent_ns = [], []
+    for n in (1, 2):
+        sent_ns.append(time.monotonic_ns())
+        _send(feed, bundle(n, [face()]))
+    # Of one frame the finder runs and then the network: four times in all, 50 ms each.
+    for _ in range(4):
+        assert began.acquire(timeout=PATIENCE_S)
+        since = time.monotonic_ns()
+        time.sleep(0.05)
+        held_ns.append(time.monotonic_ns() - since)
+        gate.release()
+    feed.close()
+    heard.wait()
+    told_ns = time.monotonic_ns()
+    outputs = heard.of(Event)
+    assert [o.message.frame for o in outputs if isinstance(o.message, Event)] == [1, 2]
+    first, second = (o.timing for o in outputs)
+    assert first is not None
+    assert second is not None
+    assert first.infer_ns >= sum(held_ns[:2])
+    assert second.infer_ns >= sum(held_ns[2:])
+    for timing, sent in ((first, sent_ns[0]), (second, sent_ns[1])):
+        assert sent <= timing.arrival_ns <= timing.done_ns <= told_ns
+        assert timing.wait_ns + timing.decode_ns + timing.infer_ns == pytest.approx(timing.done_ns - timing.arrival_ns, abs=2)
+    assert second.wait_ns >= sum(held_ns[:2])
 
 
 def test_changes_are_applied_in_the_order_they_were_asked_for(loop: LiveLoop) -> None:
     heard = Heard()
     feed = loop.open("a", FeedOptions("synthetic-expression", "all"), heard)
-    loop._loaded.pop("second", None)
     loop.change(feed, Change(model="second"))
     loop.change(feed, Change(model="synthetic-expression", hop=3))
     until(lambda: len(heard.of(Updated)) >= 2, "both are applied")

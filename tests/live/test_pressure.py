@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from service.feed import Feed, FeedOptions
+from service.feed import Arrival, Feed, FeedOptions
 from service.inputs import Change
 from service.perception.synthetic import SyntheticPerception
 from service.pressure import Pressure
 from service.session import Session
 from service.settings import SessionOptions
-from tests.session.world import D, model
+from tests.session.world import D, bundle, model
 
 MS = 1_000_000
 BUDGET = 33 * MS
@@ -26,7 +26,8 @@ def _feed(policy: str = "latest", hop: int = 2, window_heavy: bool = True, arriv
     feed = Feed("f", session, FeedOptions("m", policy), lambda output: None, lambda: None, ThreadPoolExecutor(1))  # type: ignore[arg-type]
     now = time.monotonic_ns()
     for i in range(arrivals):
-        feed._paces(now - (arrivals - i) * BUDGET)
+        at_ns = now - (arrivals - i) * BUDGET
+        feed.put(Arrival(feed.receive(), at_ns, at_ns, "arrival", bundle(1, []).frames))
     return feed
 
 

@@ -42,7 +42,7 @@ def softened(p: np.ndarray, temperature: float) -> np.ndarray:
     return p ** (1 / temperature) / (p ** (1 / temperature)).sum()
 
 
-@pytest.mark.parametrize("smoothing", [None, {"alpha": 0.5}])
+@pytest.mark.parametrize("smoothing", [None, {"alpha": 0.2}])
 def test_events_and_the_clip_are_calibrated_after_smoothing(smoothing: dict[str, float] | None) -> None:
     plain, _, heard_plain = said(smoothing=smoothing)
     spoken, clip, heard = said(smoothing=smoothing, calibration=runtime(2.5))
