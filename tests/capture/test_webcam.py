@@ -39,13 +39,24 @@ def test_a_packet_ends_with_its_picture(tail: bytes) -> None:
     assert trimmed(JPEG + tail) == JPEG
 
 
-@given(st.binary(max_size=50))
+START, END = b"\xff\xd8\xff", b"\xff\xd9"
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"\xff\xd8", b"\xff\xd8\xfe" + END, b"\x00" + START + END, b"\x89PNG", END])
 def test_a_packet_that_begins_otherwise_is_none(data: bytes) -> None:
-    expected = data if data.startswith(b"\xff\xd8\xff") and b"\xff\xd9" not in data else None
-    if not data.startswith(b"\xff\xd8\xff"):
-        assert trimmed(data) is None
-    elif expected is not None:
-        assert trimmed(data) == expected
+    assert trimmed(data) is None
+
+
+@given(st.binary(max_size=50), st.binary(max_size=50).filter(lambda tail: END not in tail))
+def test_a_packet_ends_at_its_last_end_marker(body: bytes, tail: bytes) -> None:
+    # In the body there may be one more: a thumbnail's.
+    assert trimmed(START + body + END + tail) == START + body + END
+    assert trimmed(START + END + body + END + tail) == START + END + body + END
+
+
+@given(st.binary(max_size=50).filter(lambda body: END not in START + body))
+def test_a_packet_without_an_end_marker_is_left_to_the_decoder(body: bytes) -> None:
+    assert trimmed(START + body) == START + body
 
 
 def test_yuyv_is_rgb() -> None:

@@ -71,13 +71,17 @@ def test_bundles_of_three_modalities_reach_the_model_and_what_fails_is_said(tmp_
             assert -150 <= skew <= 0 if name in prediction["sync"]["held"] else -60 <= skew <= 60
         # The model says the mean of its three crops: of which heat, some 300 K, is the most. It is clamped to 1, the raw value beside it.
         assert prediction["valence"] == 1.0
-    # Of nine thermal pictures a second for fifteen of colour every third is used again: 30 ms old or more, mostly.
+    # There are nine thermal pictures a second for fifteen of colour: six are used again, when they are some 50 ms old.
     held = [p["sync"]["skew_ms"]["thermal"] for p in predictions if "thermal" in p["sync"]["held"]]
     assert min(held) < -10
     codes = {face["no_call"]["code"] for m in said if m["type"] == "result" for face in m["faces"] if face["no_call"]}
     assert "sensor-stale" in codes
     assert _labelled_again(said)
-    assert (stream["name"], stream["state"], set(stream["sources"])) == ("desk", "running", {"color", "depth", "thermal"})
+    assert (stream["name"], stream["state"], set(stream["sources"])) == (
+        "desk",
+        "running",
+        {"color", "depth", "thermal"},
+    )
     assert stream["sources"]["depth"]["clock"]["uncertainty_ms"] < 30
     for source in stream["sources"].values():
         assert sum(source["fates"].values()) == source["frames"]
@@ -100,7 +104,18 @@ def test_a_rig_that_cannot_feed_its_model_does_not_start(
 ) -> None:
     path = rig(tmp_path, media, checkout, aligned)
     path.write_text(path.read_text().replace('model = "three"', f'model = "{model}"'))
-    command = [sys.executable, "-m", "service.cli", "serve", "--port", "0", "--rig", str(path), "--models", str(tmp_path / "models")]
+    command = [
+        sys.executable,
+        "-m",
+        "service.cli",
+        "serve",
+        "--port",
+        "0",
+        "--rig",
+        str(path),
+        "--models",
+        str(tmp_path / "models"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 2
     assert text in done.stderr
