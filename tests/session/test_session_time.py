@@ -4,10 +4,17 @@ from __future__ import annotations
 
 import pytest
 
-from capture.frame import Tick
+from capture.frame import Bundle, Frame, Tick
+from engines.engine import Arrays, BackendLost
+from engines.synthetic import SyntheticEngine
 from service.clock import SessionClock
 from service.events import Event, Rejected, SourceEvent
-from tests.session.world import MS, bundle, face, model, pipeline, results
+from service.perception.synthetic import DETECTOR_ID, SyntheticPerception, find_row, table
+from service.pipeline import Pipeline
+from service.rounds import Batcher
+from service.session import Session
+from service.settings import SessionOptions
+from tests.session.world import MS, D, bundle, engines, face, model, pipeline, results
 
 GAP_MS = 500
 STEPS = {
@@ -49,6 +56,33 @@ def test_a_frame_that_is_not_later_is_rejected_and_the_next_is_measured_from_the
     assert event.faces[0].track == 1
     assert event.faces[0].prediction is not None
     assert event.faces[0].prediction.window.frames == (2, 5)
+
+
+@pytest.mark.parametrize("broken", ["damaged", "finder"])
+def test_only_a_frame_that_is_used_moves_the_time(broken: str) -> None:
+    """At 200 ms comes a frame that cannot be used, at 100 ms one that can; and the same with a leap in time."""
+    failing = False
+
+    def find(inputs: Arrays) -> Arrays:
+        if failing:
+            raise BackendLost("the finder is gone")
+        return find_row(inputs)
+
+    session = Session(model(1, 1, 1), SyntheticPerception(D, confirm_frames=1), SessionOptions())
+    pipe = Pipeline(session, Batcher({**engines(), (DETECTOR_ID, "full"): SyntheticEngine(find)}, {}))
+    pipe.push(bundle(1, [face()], 0))
+    for number, t_ms, code in ((2, 200, "image-broken"), (4, 60_000, "image-broken")):
+        flags = frozenset({"corrupt"}) if broken == "damaged" else frozenset[str]()
+        shown = table([face()], D)
+        failing = broken == "finder"
+        frames = {"cam": Frame("cam", "color", number, None, 0, shown, flags=flags)}
+        (rejected,) = pipe.push(Bundle(number, t_ms * MS, "media", 0, frames))
+        failing = False
+        assert isinstance(rejected, Rejected)
+        assert (rejected.frame, rejected.code) == (number, code if broken == "damaged" else "backend-lost")
+        (event,) = pipe.push(bundle(number + 1, [face()], (number * 50) * MS))
+        assert isinstance(event, Event)
+        assert (event.t_ns, event.faces[0].track) == (number * 50 * MS, 1)
 
 
 @pytest.mark.parametrize("step_ns", [-500 * MS - 1, 10_000 * MS + 1])

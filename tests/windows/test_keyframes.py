@@ -46,6 +46,49 @@ def test_uniform_has_both_ends_and_even_steps(sizes: tuple[int, int]) -> None:
         assert steps.max() - steps.min() <= 1
 
 
+@pytest.mark.parametrize(
+    ("count", "n", "even", "strided"),
+    [
+        (1, 1, [0], [0]),
+        (5, 1, [4], [4]),
+        (5, 2, [0, 4], [0, 4]),
+        (5, 3, [0, 2, 4], [0, 2, 4]),
+        (6, 3, [0, 3, 5], [1, 3, 5]),  # 2.5 is 3; the widest step that fits is 2
+        (4, 3, [0, 2, 3], [1, 2, 3]),  # 1.5 is 2
+        (10, 4, [0, 3, 6, 9], [0, 3, 6, 9]),
+        (11, 4, [0, 3, 7, 10], [1, 4, 7, 10]),  # 3.33 and 6.67
+        (8, 4, [0, 2, 5, 7], [1, 3, 5, 7]),  # 2.33 and 4.67
+        (4, 4, [0, 1, 2, 3], [0, 1, 2, 3]),
+    ],
+)
+def test_even_and_strided_choices_by_hand(count: int, n: int, even: list[int], strided: list[int]) -> None:
+    assert keyframes.uniform(count, n) == even
+    assert keyframes.stride(count, n) == strided
+
+
+@pytest.mark.parametrize(
+    ("changes", "moves", "n", "chosen"),
+    [
+        ([START, 1, 5, 3, 4], [START, 9, 1, 1, 1], 3, [0, 2, 4]),
+        ([START, 3, 3, 3, 3], [START, 1, 9, 1, 5], 3, [0, 2, 4]),  # ties: the larger moves
+        ([START, 3, 3, 3, 3], [START, 1, 1, 1, 1], 3, [0, 1, 2]),  # then the earlier
+        ([2, 3, START, 1, 0], [1, 1, START, 9, 9], 2, [1, 2]),
+        ([0, 0, 0], [0, 0, 0], 2, [0, 1]),
+    ],
+)
+def test_choices_by_change_by_hand(changes: list[float], moves: list[float], n: int, chosen: list[int]) -> None:
+    assert keyframes.by_change(changes, moves, n) == chosen
+
+
+def test_a_code_by_hand() -> None:
+    """Two features, less their mean, through components that swap them and a rotation by a right angle: bits −x ≥ 0, y ≥ 0."""
+    swap, turn = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([[0.0, 1.0], [-1.0, 0.0]])
+    itq = Itq(np.array([10.0, 20.0]), swap, turn, "0" * 64)
+    # (x, y) is (point − mean); swapped it is (y, x), turned (−x, y). A byte's first bits are the code's.
+    bits = {point: f"{itq.code(np.array(point)):08b}"[:2] for point in ((11, 21), (9, 21), (9, 19), (11, 19), (10, 20))}
+    assert bits == {(11, 21): "01", (9, 21): "11", (9, 19): "10", (11, 19): "00", (10, 20): "11"}
+
+
 @given(counts)
 def test_stride_is_constant_as_wide_as_fits_and_ends_at_the_newest(sizes: tuple[int, int]) -> None:
     count, n = sizes
