@@ -6,7 +6,8 @@ Rounding differs between CPUs by about 1e-7, and the choice of keyframes is not 
 close, another CPU may choose the other one, and the window says something else. So numbers are held to a tolerance
 where a window is made of the same frames; where k of its T frames differ, the mean of T probabilities may differ by
 k/T more, and no further. A label must be equal wherever the golden's two best probabilities are `CLEAR` apart,
-whatever the frames. Everything else is exact.
+whatever the frames. A box is the mean of candidates that overlap enough, and which do is not continuous either: it may
+be off by more than a rounding now and then. Everything else is exact.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from typing import Any
 Json = Mapping[str, Any]
 CLEAR = 0.05
 SHARE = 0.9
+PIXELS, JUMP, STEADY = 0.5, 2.0, 0.99
+"""How far boxes and keypoints may be from the golden's, and how far where candidates came or went; the share of a
+clip's faces that must not have jumped so."""
 TOLERANCES = {
-    "bbox": 0.5,  # pixels
-    "keypoints": 0.5,
     "score": 2e-3,  # probabilities
     "scores": 2e-3,
     "valence": 4e-3,
@@ -30,15 +32,14 @@ TOLERANCES = {
     "entropy": 1e-2,  # nats
     "span_ms": 1e-3,
 }
-"""How far a number may be from the golden's, by its key or that of the list it stands in; every other number is
-exact."""
+"""How far another number may be from the golden's, by its key; one that is not named is exact."""
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
     """How a run differs from a golden. `faults`: what must not be; `moved`: what may, on another CPU: windows made of
-    other frames and labels that were not clear; `share`: of all chosen frames of the clip, those that are equal;
-    `largest`: the largest difference within its tolerance, by key."""
+    other frames, labels that were not clear, boxes that jumped; `share`: of all chosen frames of the clip, those that
+    are equal; `largest`: the largest difference within its tolerance, by key."""
 
     faults: tuple[str, ...]
     moved: tuple[str, ...]
@@ -56,6 +57,8 @@ def compare(found: Sequence[Json], kept: Sequence[Json]) -> Difference:
     share = reader.equal / reader.chosen if reader.chosen else 1.0
     if share < SHARE:
         reader.faults.append(f"{share:.3f} of the chosen frames are equal; {SHARE} must be")
+    if reader.jumped > (1 - STEADY) * reader.faces:
+        reader.faults.append(f"{reader.jumped} of {reader.faces} boxes jumped; {STEADY} of them must not")
     return Difference(tuple(reader.faults), tuple(reader.moved), share, dict(reader.largest))
 
 
@@ -65,7 +68,7 @@ class _Reader:
     def __init__(self) -> None:
         self.faults: list[str] = []
         self.moved: list[str] = []
-        self.chosen = self.equal = 0
+        self.chosen = self.equal = self.faces = self.jumped = 0
         self.largest: dict[str, float] = defaultdict(float)
         self._replaced: dict[int, list[float]] = defaultdict(list)  # by track: per window, the share of other frames
 
@@ -83,12 +86,28 @@ class _Reader:
                 self._face(one, other, f"{at}, track {other['track']}")
 
     def _face(self, found: Json, kept: Json, at: str) -> None:
-        self._rest(found, kept, at, ("prediction",))
+        self._rest(found, kept, at, ("prediction", "bbox", "keypoints"))
+        self._place(found, kept, at)
         one, other = found["prediction"], kept["prediction"]
         if one and other:
             self._opinion(one, other, at, kept["track"])
         elif one != other:
             self.faults.append(f"{at}: {'a' if one else 'no'} prediction where there was {'one' if other else 'none'}")
+
+    def _place(self, found: Json, kept: Json, at: str) -> None:
+        if found["keypoints"].keys() != kept["keypoints"].keys():
+            self.faults.append(f"{at}: keypoints {sorted(found['keypoints'])} instead of {sorted(kept['keypoints'])}")
+            return
+        named = [(found["keypoints"][name], point) for name, point in kept["keypoints"].items()]
+        points = [(found["bbox"], kept["bbox"]), *named]
+        pixels = max(abs(a - b) for one, other in points for a, b in zip(one, other, strict=True))
+        self.faces += 1
+        if pixels <= PIXELS:
+            self.largest["pixels"] = max(self.largest["pixels"], pixels)
+            return
+        self.jumped += 1
+        text = f"{at}: box {found['bbox']} instead of {kept['bbox']}, or a keypoint, {pixels:.3g} pixels away"
+        (self.moved if pixels <= JUMP else self.faults).append(text)
 
     def _opinion(self, found: Json, kept: Json, at: str, track: int) -> None:
         """Compare a prediction, of a window or of a clip; the clip's is the mean of its track's windows, or has its

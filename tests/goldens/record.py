@@ -157,8 +157,8 @@ def kept_codes(clip: str, folder: Path = HERE) -> list[Code]:
 
 def main(clip: str, frames: str | None = None) -> None:
     """Print what kind of CPU this is, then the clip's events, one a line."""
-    said = {name: cv2.checkHardwareSupport(number) for name, number in (("avx", 10), ("avx2", 11), ("avx512", 13))}
-    print(json.dumps(said))
+    features = {name: cv2.checkHardwareSupport(number) for name, number in (("avx", 10), ("avx2", 11), ("avx512", 13))}
+    print(json.dumps(features))
     for event in run(ensure(), clip, None if frames is None else int(frames)).wired:
         print(json.dumps(event))
 

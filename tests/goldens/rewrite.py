@@ -1,6 +1,6 @@
 """Write goldens anew (`make golden`): show what changes, ask why, keep the answer.
 
-Owns what is shown, the question, and `REASONS.md`: no golden stands without the reason it was written for. Does not
+Owns what it prints, the question, and `REASONS.md`: no golden stands without the reason it was written for. Does not
 own what counts as a difference (`compare.py`).
 """
 
@@ -20,7 +20,7 @@ from tests.goldens.compare import compare
 from tests.media import ensure
 
 REASONS = "REASONS.md"
-_SHOWN = 12  # lines of one clip; more would not be read
+_PRINTED = 12  # lines of one clip; more would not be read
 
 
 def digest(clip: str, folder: Path) -> str:
@@ -72,13 +72,13 @@ def rewrite(found: Mapping[str, record.Recording], folder: Path, ask: Callable[[
 
 
 def _indented(lines: Sequence[str]) -> str:
-    more = [f"… and {len(lines) - _SHOWN} more"] if len(lines) > _SHOWN else []
-    return "\n".join(f"    {text}" for text in [*lines[:_SHOWN], *more])
+    more = [f"… and {len(lines) - _PRINTED} more"] if len(lines) > _PRINTED else []
+    return "\n".join(f"    {text}" for text in [*lines[:_PRINTED], *more])
 
 
 def _ask() -> str:
-    given = os.environ.get("REASON", "")
-    return given if given or not sys.stdin.isatty() else input("why is this right? ")
+    reason = os.environ.get("REASON", "")
+    return reason if reason or not sys.stdin.isatty() else input("why is this right? ")
 
 
 def main() -> int:

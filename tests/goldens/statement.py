@@ -33,7 +33,7 @@ def path(clip: str) -> Path:
 
 
 def read(clip: str) -> Json:
-    """The statement of a clip: `shows`, `frames` (how many), `people`: each `seen` from frame to frame, `at` places
+    """The statement of a clip: `shows`, `frames` (how many), `people`: each `present` from frame to frame, `at` places
     `{frame, box}` in pixels, and `looks` `{frames, like}`."""
     return tomllib.loads(path(clip).read_text(encoding="utf-8"))
 
@@ -43,16 +43,17 @@ def contradictions(statement: Json, events: Sequence[Json]) -> list[str]:
     frames = {event["frame"]: event for event in events if event["type"] == "result"}
     wrong = [] if len(frames) == statement["frames"] else [f"{len(frames)} frames; the clip has {statement['frames']}"]
     people = statement.get("people", [])
+    people_in = {n: sum(person["present"][0] <= n <= person["present"][1] for person in people) for n in frames}
     for number, event in frames.items():
-        there = sum(person["seen"][0] <= number <= person["seen"][1] for person in people)
+        there = people_in[number]
         # A person is believed from the third frame on; in a picture at once.
-        settled = all(number >= person["seen"][0] + 2 for person in people) or len(frames) == 1
+        believed = all(number >= person["present"][0] + 2 for person in people) or len(frames) == 1
         found = [face for face in event["faces"] if face["score"] is not None and not face["tentative"]]
-        if len(found) > there or (settled and len(found) < there):
+        if len(found) > there or (believed and len(found) < there):
             wrong.append(f"frame {number}: {len(found)} people; there are {there}")
         if not there and any(face["prediction"] for face in event["faces"]):
             wrong.append(f"frame {number}: a prediction where there is nobody")
-    empty = [e for n, e in frames.items() if not any(person["seen"][0] <= n <= person["seen"][1] for person in people)]
+    empty = [event for number, event in frames.items() if not people_in[number]]
     alarms = [e["frame"] for e in empty if any(face["tentative"] for face in e["faces"])]
     if len(alarms) > FALSE_ALARMS * len(empty):
         wrong.append(f"{len(alarms)} of {len(empty)} frames without anybody have a tentative face: {alarms}")
@@ -62,19 +63,19 @@ def contradictions(statement: Json, events: Sequence[Json]) -> list[str]:
 def _person(person: Json, frames: Mapping[int, Json], events: Sequence[Json]) -> Iterator[str]:
     tracks = set()
     for place in person["at"]:
-        seen = [face for face in frames[place["frame"]]["faces"] if face["score"] is not None]
-        overlaps = {face["track"]: _overlap(face["bbox"], place["box"]) for face in seen}
+        faces = [face for face in frames[place["frame"]]["faces"] if face["score"] is not None]
+        overlaps = {face["track"]: _overlap(face["bbox"], place["box"]) for face in faces}
         best = max(overlaps, key=lambda track: overlaps[track], default=None)
         if best is None or overlaps[best] < OVERLAP:
-            yield f"frame {place['frame']}: no face at {place['box']}; found: {[face['bbox'] for face in seen]}"
+            yield f"frame {place['frame']}: no face at {place['box']}; found: {[face['bbox'] for face in faces]}"
         tracks.add(best)
     if len(tracks) != 1:
         yield f"one person is {len(tracks)} tracks: {tracks}"
     for look in person["looks"]:
-        said = list(_labels(tracks, look["frames"], events))
-        if not said:
+        labels = list(_labels(tracks, look["frames"], events))
+        if not labels:
             yield f"no window lies within frames {look['frames']}, where the face looks {look['like']}"
-        for at, label in said:
+        for at, label in labels:
             if label != look["like"]:
                 yield f"{at}: {label}; the face looks {look['like']}"
 

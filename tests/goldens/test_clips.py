@@ -20,8 +20,8 @@ from tests.goldens.compare import compare
 pytestmark = pytest.mark.usefixtures("media")
 
 
-def _labels(said: tuple[SessionEvent, ...]) -> dict[int, str]:
-    events = [event for event in said if isinstance(event, Event)]
+def _labels(run: tuple[SessionEvent, ...]) -> dict[int, str]:
+    events = [event for event in run if isinstance(event, Event)]
     return {e.frame: f.prediction.label for e in events for f in e.faces if f.prediction and f.prediction.label}
 
 
@@ -44,9 +44,9 @@ def test_single_face_is_neutral_then_happy_with_one_change(media: Path) -> None:
 
 
 def test_no_face_has_no_label_anywhere(media: Path) -> None:
-    said = record.run(media, "no_face.mp4").events
-    assert _labels(said) == {}
-    assert not [e for e in said if isinstance(e, ClipPrediction)]
+    events = record.run(media, "no_face.mp4").events
+    assert _labels(events) == {}
+    assert not [e for e in events if isinstance(e, ClipPrediction)]
 
 
 def test_five_faces_of_a_picture(media: Path) -> None:
@@ -73,13 +73,13 @@ def test_the_same_bytes_alone_or_batched_with_seven_others(media: Path) -> None:
         models.load(detector.id)
         batcher = Batcher(models.engines, dict.fromkeys(models.engines, 8))
         sessions = [Session(model, pixels.create(detector), SessionOptions(ends=True)) for _ in range(8)]
-        said8: list[list[str]] = [[] for _ in sessions]
+        lines8: list[list[str]] = [[] for _ in sessions]
         for step in range(72 + 8):
             turn = [(i, step - i) for i in range(8) if 0 <= step - i < 72]
             steps = [(sessions[i], sessions[i].advance(frames[clips[i % 2]][n])) for i, n in turn]
             for (i, _), events in zip(turn, settle(steps, batcher), strict=True):
-                said8[i] += [line(event) for event in events]
+                lines8[i] += [line(event) for event in events]
     finally:
         models.close()
-    for i, lines in enumerate(said8):
+    for i, lines in enumerate(lines8):
         assert lines == alone[clips[i % 2]], i

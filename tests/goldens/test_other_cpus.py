@@ -22,7 +22,7 @@ from tests.goldens.compare import compare
 
 EMULATOR = "qemu-x86_64"
 FORCING = ("OPENBLAS_", "OPENCV_CPU_", "NPY_")
-"""Variables by which libraries are told which kernels to take."""
+"""Variables by which libraries learn which kernels to take."""
 CPUS = {
     # Intel, 2008: SSE4.2 and nothing wider, the least that NumPy's wheels run on.
     "Nehalem": ("single_face.mp4", None, {"avx": False, "avx2": False, "avx512": False}),

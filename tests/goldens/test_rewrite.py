@@ -36,16 +36,16 @@ def test_every_golden_is_the_one_that_a_reason_was_written_for() -> None:
     assert rewrite.reasoned(record.HERE) == {clip: rewrite.digest(clip, record.HERE) for clip in record.CLIPS}
 
 
-def test_what_changes_is_told_and_nothing_is_written_without_a_reason(
+def test_what_changes_is_printed_and_nothing_is_written_without_a_reason(
     found: Found, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     assert rewrite.rewrite(found, folder, lambda: "  ", "2026-01-02") == 2
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
-    told = capsys.readouterr()
-    assert "clip, track 1: label happy instead of sad (1.000, the next 0.000)" in told.out
-    assert "frame 1: t_ns is 0 instead of 5" in told.out
-    assert "REASON=" in told.err
+    printed = capsys.readouterr()
+    assert "clip, track 1: label happy instead of sad (1.000, the next 0.000)" in printed.out
+    assert "frame 1: t_ns is 0 instead of 5" in printed.out
+    assert "REASON=" in printed.err
 
 
 def test_a_reason_is_stored_with_its_day_beside_what_was_written(found: Found, folder: Path) -> None:

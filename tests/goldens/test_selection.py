@@ -88,24 +88,24 @@ def _replayed(clip: str) -> list[Json]:
     session = Session(model, SyntheticPerception(FEATURES), options)
     pipeline = Pipeline(session, Batcher(engines, dict.fromkeys(engines, 16)))
     features = _features(record.kept_codes(clip))
-    said = []
+    events = []
     for event in record.kept_events(clip):
         if event["type"] == "result":
-            said += pipeline.push(_bundle(event, features))
-    return [wire(event) for event in (*said, *pipeline.finish())]
+            events += pipeline.push(_bundle(event, features))
+    return [wire(event) for event in (*events, *pipeline.finish())]
 
 
 def _choice(event: Json) -> Json:
     """What an event says of samples and windows, and of no number that comes from pixels."""
     if event["type"] == "clip_prediction":
         return {key: event[key] for key in ("type", "track", "window", "windows", "filled", "frames")}
-    told: dict[str, Any] = {key: event[key] for key in ("type", "frame", "t_ns", "due", "no_call")}
-    told["faces"] = [
+    choice: dict[str, Any] = {key: event[key] for key in ("type", "frame", "t_ns", "due", "no_call")}
+    choice["faces"] = [
         {key: face[key] for key in ("track", "tentative", "sampled", "no_call")}
         | {key: face["prediction"] and face["prediction"][key] for key in ("window", "sync")}
         for face in event["faces"]
     ]
-    return told
+    return choice
 
 
 @pytest.mark.parametrize("clip", record.CLIPS)
@@ -127,8 +127,8 @@ def _by_rule(track: Sequence[Code], frame: int) -> list[int]:
 def test_the_recorded_windows_follow_the_rule_as_it_is_written(clip: str) -> None:
     codes = [code for code in record.kept_codes(clip) if code.track == 1]
     faces = {e["frame"]: e["faces"] for e in record.kept_events(clip) if e["type"] == "result"}
-    said = {frame: face["prediction"] for frame, row in faces.items() for face in row if face["track"] == 1}
-    windows = {frame: prediction["window"]["frames"] for frame, prediction in said.items() if prediction}
+    predictions = {frame: face["prediction"] for frame, row in faces.items() for face in row if face["track"] == 1}
+    windows = {frame: prediction["window"]["frames"] for frame, prediction in predictions.items() if prediction}
     assert len(windows) >= 15
     assert windows == {frame: _by_rule(codes, frame) for frame in windows}
 
