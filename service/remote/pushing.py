@@ -121,7 +121,6 @@ class AsyncLive(AsyncSubscription):
 
     async def _begin(self, socket: ClientConnection) -> Started:
         created = await first_word(socket, messages.SessionCreated)
-        self._in_flight.clear()
         self._number, self.limits, self.settings, self._sending = 0, created.limits, created, None
         if self._wanted:
             await socket.send(_update(self._wanted))
