@@ -1,6 +1,6 @@
 """Make the Python environment of a checkout, and install the Debian packages its tests need; `make` calls it.
 
-    python3 deploy/environment.py user|developer [--venv .venv] [--runtime cpu|gpu]
+    python3 deploy/environment.py user|developer [--venv .venv] [--runtime cpu|gpu] [--lowest]
     python3 deploy/environment.py debian [test|proof]
 
 Owns what is installed where, which torch, and the Debian packages; announces each step in one line. Does not own what mien depends on
@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-import urllib.error
+import tempfile
 import urllib.request
 
 OLDEST, NEWEST = (3, 10), (3, 14)
@@ -64,6 +64,7 @@ def main():
     parser.add_argument("stage", nargs="?", choices=sorted(DEBIAN), default="test", help="debian: for which tests")
     parser.add_argument("--venv", default=".venv", help="folder of the environment")
     parser.add_argument("--runtime", choices=("cpu", "gpu"), default="cpu", help="which ONNX Runtime")
+    parser.add_argument("--lowest", action="store_true", help="developer: the oldest versions that pyproject.toml allows; needs uv")
     options = parser.parse_args()
     if options.command == "debian":
         sys.exit(0 if debian(options.stage) else 1)
@@ -77,7 +78,7 @@ def main():
         # Byte code is written when a module is first imported: most of what the packages hold never is.
         install(python, (options.runtime, *USER), "--no-compile")
     else:
-        develop(python, options.venv, options.runtime)
+        develop(python, options.venv, options.runtime, lowest if options.lowest else install)
 
 
 def environment(venv):
@@ -97,7 +98,7 @@ def environment(venv):
     return python
 
 
-def develop(python, venv, runtime):
+def develop(python, venv, runtime, install):
     """Install what a developer needs: every optional extra that has wheels here, and torch where its CPU build is to be had."""
     missing = torch(python)
     wanted = (runtime, *DEVELOPER, *(() if missing else ("export",)))
@@ -109,7 +110,7 @@ def develop(python, venv, runtime):
             announce(f"mien[{extra}] has no wheels for this Python and machine; its tests are skipped")
         install(python, (*wanted, *extras))
     if "mediapipe" in extras:
-        run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", MEDIAPIPE)
+        run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", MEDIAPIPE if install is not lowest else MEDIAPIPE.replace(">=", "=="))
     if missing:
         announce(f"{missing}; the exporters' tests are left out, and `make test` tells how to get them")
 
@@ -144,6 +145,21 @@ def install(python, extras, *flags, fatal=True):
         run(*command)
         return True
     return succeeds(*command)
+
+
+def lowest(python, extras, *flags, fatal=True):
+    """Install as `install` does, but the oldest version of each dependency that pyproject.toml allows; torch stays as it is."""
+    with tempfile.TemporaryDirectory() as scratch:
+        override = os.path.join(scratch, "override.txt")
+        with open(override, "w", encoding="utf-8") as file:
+            file.write(output(python, "-c", "import torch; print('torch==' + torch.__version__)") if "export" in extras else "")
+        command = (sys.executable, "-m", "uv", "pip", "install", "--quiet", "--python", python, "--resolution", "lowest-direct")
+        command += ("--override", override, "--only-binary=:all:", *(flag for flag in flags if not flag.startswith("--only-binary")))
+        command += ("--editable", f"{ROOT}[{','.join(extras)}]")
+        if fatal:
+            run(*command)
+            return True
+        return succeeds(*command)
 
 
 def pip(python, *arguments):
@@ -194,7 +210,12 @@ def apt_install(packages):
 
 def version_of(python):
     """Return an interpreter's version, X.Y."""
-    return subprocess.check_output([python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"], universal_newlines=True).strip()
+    return output(python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])")
+
+
+def output(*command):
+    """Return what a command prints."""
+    return subprocess.check_output(command, universal_newlines=True).strip()
 
 
 def succeeds(*command):
