@@ -94,10 +94,11 @@ def test_windows_without_numbers_are_in_no_mean() -> None:
     assert clip.windows == 2
 
 
-def test_what_another_model_said_is_not_the_models() -> None:
+@pytest.mark.parametrize("aggregate", ["window-mean", "trace-mean"])
+def test_what_another_model_said_is_not_the_models(aggregate: str) -> None:
     """Also of a face that has gone: with the model its windows are forgotten."""
-    second = model(1, 1, 1, id="second")
-    pipe = pipeline(model(1, 1, 1), confirm=1, ends=True, faces=2, models={"second": second})
+    second = model(1, 1, 1, id="second", window={"clip": aggregate})
+    pipe = pipeline(model(1, 1, 1, window={"clip": aggregate}), confirm=1, ends=True, faces=2, models={"second": second})
     before = frames({A: NEUTRAL, B: SAD}, *[{A: NEUTRAL}] * 7)
     after = frames({A: HAPPY}, {A: HAPPY}, start=9)
     clips = ends(push_all(pipe, [*before, Change(model="second"), *after]))

@@ -44,6 +44,18 @@ def test_the_hop_counts_sampled_frames_with_a_face_or_without() -> None:
     }  # fmt: skip
 
 
+def test_that_nobody_is_there_is_said_on_due_frames_alone() -> None:
+    pipe = pipeline(model(2, 2, 3), confirm=2)
+    there = {4: [face()], 8: [face()], 9: [face()]}
+    events = [event for n in range(1, 13) for event in results(pipe.push(bundle(n, there.get(n, []))))]
+    # A tentative face (frame 4) is gone in the next frame; one that is lost for a moment (10 to 12) is not nobody.
+    assert {event.frame: event.no_call for event in events if event.no_call is not None} == {3: "no-face", 6: "no-face"}
+    assert [event.frame for event in events if event.faces] == [4, 8, 9, 10, 11, 12]
+    assert [f.no_call and f.no_call.code for event in events if event.frame >= 9 for f in event.faces] == [
+        None, "face-lost", "face-lost", "face-lost",
+    ]  # fmt: skip
+
+
 def _times(pipe_inputs: list[tuple[int, int]]) -> list[Input]:
     return [bundle(number, [face()], t_ms * MS) for number, t_ms in pipe_inputs]
 

@@ -114,10 +114,10 @@ def test_every_hop_th_sampled_frame_is_due_and_says_exactly_one_thing_per_face(h
     assert [e.frame for e in events if e.due] == [n for n in SAMPLED[period][hop - 1 :: hop] if n < count]
 
 
-def test_gates_come_before_a_filling_window_and_a_broken_run_after_it() -> None:
+@pytest.mark.parametrize("broken", [{"mood": (np.nan, 0, 0, 0)}, {"who": np.inf}, {"who": -np.inf}])
+def test_gates_come_before_a_filling_window_and_a_broken_run_after_it(broken: dict[str, Any]) -> None:
     pipe = pipeline(model(4, 4, 1), confirm=1)
     codes = []
-    broken = {"mood": (np.nan, 0, 0, 0)}
     faces: list[dict[str, Any]] = [{"gate": "too-small"}, {}, broken, {}, {}, {}, broken, {"gate": "blurred"}, {}]
     for n, kwargs in enumerate(faces, 1):
         (event,) = results(pipe.push(bundle(n, [face(**kwargs)])))
