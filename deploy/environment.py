@@ -110,7 +110,16 @@ def develop(python, venv, runtime, install):
             announce(f"mien[{extra}] has no wheels for this Python and machine; its tests are skipped")
         install(python, (*wanted, *extras))
     if "mediapipe" in extras:
-        run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", MEDIAPIPE if install is not lowest else MEDIAPIPE.replace(">=", "=="))
+        run(
+            python,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+            MEDIAPIPE if install is not lowest else MEDIAPIPE.replace(">=", "=="),
+        )
     if missing:
         announce(f"{missing}; the exporters' tests are left out, and `make test` tells how to get them")
 
