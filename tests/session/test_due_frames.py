@@ -128,6 +128,27 @@ def test_a_model_brings_its_own_hop_and_period_unless_the_change_gives_them() ->
         assert (pipe.session.settings.hop, pipe.session.settings.period_ms) == (hop, period_ms)
 
 
+@pytest.mark.parametrize(
+    ("change", "settings"),
+    [
+        (Change(), (5, 100.0, 3)),
+        (Change(hop=2), (2, 100.0, 3)),
+        (Change(period_ms=50.0), (5, 50.0, 3)),
+        (Change(period_ms=None), (5, None, 3)),
+        (Change(faces=2), (5, 100.0, 2)),
+        (Change(model="second"), (1, None, 3)),  # hop and period are the model's, how many faces are reported is not
+        (Change(model="second", faces=1), (1, None, 1)),
+    ],
+)
+def test_a_change_changes_what_it_names(change: Change, settings: tuple[int, float | None, int]) -> None:
+    first = model(1, 1, 4, window={"period_ms": 200.0})
+    pipe = pipeline(first, models={"second": model(1, 1, 1, id="second")}, hop=5, period_ms=100.0, faces=3)
+    pipe.push(change)
+    assert (pipe.session.settings.hop, pipe.session.settings.period_ms, pipe.session.settings.faces) == settings
+    said = results(pipe.push(bundle(1, [face(n, x=200.0 * n) for n in range(4)])))
+    assert len(said[0].faces) == settings[2]
+
+
 @pytest.mark.parametrize(("period_ms", "max_gap_ms", "gap_ms"), [(None, None, 500), (100.0, None, 500), (250.0, None, 625),
                                                                 (None, 90.0, 90), (40.0, 60.0, 60)])  # fmt: skip
 def test_the_longest_gap_in_force(period_ms: float | None, max_gap_ms: float | None, gap_ms: int) -> None:
