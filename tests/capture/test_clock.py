@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from capture.clock import BUCKET_S, WINDOW_S, DeviceClock
+from capture.clock import WINDOW_S, DeviceClock
 
 MS = 1_000_000
 LEAST_MS = 20
@@ -60,11 +62,16 @@ def test_over_minutes_the_drift_itself_is_found(drift_ppm: float) -> None:
 
 
 def test_the_window_bounds_memory() -> None:
-    clock = DeviceClock()
-    _, device, arrival = stamps(100, 200)
-    for d, a in zip(device.tolist(), arrival.tolist(), strict=True):
+    """Twice the window is as much as the window: a clock that kept every stamp would be many times larger."""
+    clock, sizes = DeviceClock(), []
+    _, device, arrival = stamps(100, 3 * WINDOW_S)
+    for n, (d, a) in enumerate(zip(device.tolist(), arrival.tolist(), strict=True), 1):
         clock.observe(d, a)
-    assert len(clock._points) <= WINDOW_S / BUCKET_S + 2
+        if n % round(100 * WINDOW_S) == 0:
+            sizes.append(len(pickle.dumps(clock)))
+    assert len(sizes) == 3
+    assert max(sizes) < 1.1 * sizes[0]
+    assert max(sizes) < 100 * WINDOW_S * 8, "less than the stamps of one window"
 
 
 def test_heavy_tails_widen_the_uncertainty() -> None:

@@ -6,6 +6,7 @@ import itertools
 import json
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -110,7 +111,13 @@ def test_no_frame_tells_the_truth() -> None:
 def test_the_driver_gives_frames_in_time_and_is_gone_while_unplugged() -> None:
     driver = create("virtual:thermal?fps=50&delay_ms=5&jitter_ms=2&faults=unplug@0.5%2B1.5", "warm")
     info = driver.open()
-    assert (info.name, info.modality, info.width, info.height, info.serial) == ("warm", "thermal", 160, 90, "virtual-thermal-0")
+    assert (info.name, info.modality, info.width, info.height, info.serial) == (
+        "warm",
+        "thermal",
+        160,
+        90,
+        "virtual-thermal-0",
+    )
     frames: list[Frame] = []
 
     def until_gone() -> None:
@@ -146,7 +153,15 @@ def test_a_clip_is_seen_with_the_faces_its_sidecar_says(media: Path, checkout: P
     assert head is not None
     assert 0.3 < head.x < 0.6
     assert world.color(0, (360, 640)).shape == (360, 640, 3)
-    assert np.array_equal(world.color(0, (90, 160)), world.color(world._length_ns, (90, 160))), "over and over"
+    # The clip has 72 frames and lasts as long as 72 of their intervals: over and over.
+    with av.open(str(clip)) as container:
+        stamps_ns = sorted(round(float(frame.pts * frame.time_base) * 1e9) for frame in container.decode(video=0) if frame.pts is not None)
+    last_ns = stamps_ns[-1] - stamps_ns[0]
+    length_ns = last_ns * 72 // 71
+    assert len(stamps_ns) == 72
+    shown = [world.color(t_ns, (90, 160)) for t_ns in (0, last_ns, length_ns + 1_000_000, length_ns + last_ns)]
+    assert np.array_equal(shown[0], shown[2])
+    assert not np.array_equal(shown[0], shown[1])
     short = json.loads(sidecar.read_text())
     short["faces"] = short["faces"][:-1]
     (tmp_path / "short.json").write_text(json.dumps(short))
