@@ -39,7 +39,7 @@ def trace_of(one: Heard) -> FrameTrace:
 
 
 def together(long: int, short: int) -> list[SessionEvent]:
-    """Ten frames of 100 ms with track `long` in all of them and `short` in the first four: in these both have a value."""
+    """Ten frames of 100 ms, track `long` in all of them and `short` in the first four: in these both have a value."""
     events: list[SessionEvent] = []
     for n in range(1, 11):
         faces: list[FaceEvent] = [seen(long, says(0.5, n))]

@@ -90,8 +90,8 @@ def test_truth_is_met_at_its_own_times() -> None:
 
 def test_truths_after_the_end_of_a_clip_are_in_no_mean() -> None:
     said = events(steady(HAPPY, 1, 30), 30)
-    # The mean of what lies within the clip is what the model says of it; that of all is far off. Of the mood 0, 4, 0, 0 the
-    # softmax is e⁴ to three times 1, and the points of the labels are 0, 0.9, −0.8 and 0.3.
+    # The mean of what lies within the clip is what the model says of it; that of all is far off. Of the mood 0, 4, 0, 0
+    # the softmax is e⁴ to three times 1, and the points of the labels are 0, 0.9, −0.8 and 0.3.
     value = (0.9 * np.e**4 - 0.8 + 0.3) / (np.e**4 + 3)
     within, beyond = ([value - 0.1, value + 0.1], [-1.0, -1.0, -1.0])
     truth = Annotation(np.array([0.0, 0.5, 2.0, 3.0, 4.0]), {"valence": np.array(within + beyond)})

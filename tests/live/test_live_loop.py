@@ -258,7 +258,7 @@ def test_a_vanished_client_frees_everything_and_its_frames_are_counted(loop: Liv
 
 
 def _climb(loop: LiveLoop, shelf: Shelf, feed: Feed, level: int) -> int:
-    """Overload the loop until the ladder is on `level`, then let its networks run freely; return how many frames that took."""
+    """Overload the loop until the ladder is on `level`, then let its networks run; return how many frames that took."""
     sent, numbers = threading.Semaphore(0), itertools.count(1)
 
     def hold() -> None:
@@ -396,7 +396,7 @@ def test_overload_ends_with_the_sessions_that_made_it(loop: LiveLoop, shelf: She
 
 
 def test_the_times_of_a_label_are_those_that_passed(loop: LiveLoop, shelf: Shelf) -> None:
-    """The second frame comes while the first one's round is held: by the test's own clock it waits that long, then is held too."""
+    """The second frame comes while the first one's round is held: it waits that long by the test's own clock."""
     heard, began, gate = Heard(), threading.Semaphore(0), threading.Semaphore(0)
 
     def hold() -> None:

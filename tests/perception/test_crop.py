@@ -64,8 +64,8 @@ def test_the_crop_shows_what_lies_in_its_region(side: float, angle: float) -> No
 
 
 # Of a face box of 100 × 80 around (200, 300): what is cut, worked out by hand. A face's square is 1.2 × the longer
-# side, 120 pixels; for a size that is not square that is its shorter edge. An upper body is 300 wide and 360 high: from 40
-# above the box to 240 below it.
+# side, 120 pixels; for a size that is not square that is its shorter edge. An upper body is 300 wide and 360 high: from
+# 40 above the box to 240 below it.
 BOX = (150.0, 260.0, 250.0, 340.0)
 REGIONS = [
     ({"size": (64, 64)}, (200, 300, 120, 120)),

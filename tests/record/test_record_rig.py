@@ -48,7 +48,7 @@ def test_a_rig_is_recorded_replayed_and_matched_anew(tmp_path: Path, media: Path
 
 @pytest.mark.parametrize("taken", [False, True])
 def test_frames_are_not_kept_while_replaying(tmp_path: Path, taken: bool) -> None:
-    """60 depth frames of 1.2 MB that no bundle had, or each one, beside 60 of colour: compressed well, they must not pile up unpacked."""
+    """Beside 60 of colour, 60 depth frames of 1.2 MB that no bundle had, or each one: they must not pile up unpacked."""
     path, live, depth = tmp_path / "a.mcap", pipeline(model(4, 8, 2)), np.zeros((640, 960), np.uint16)
     with Tape(path, EPOCH, CONSENT, {"session": RECIPE}) as tape:
         for number in range(1, 61):

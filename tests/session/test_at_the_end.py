@@ -34,11 +34,11 @@ def shares(clip: ClipPrediction) -> list[float]:
 
 
 def test_a_face_that_is_gone_before_the_end_has_its_prediction_too() -> None:
-    """The first leaves after frame 4 and 500 ms later its track ends; the second comes in frame 3 and stays to frame 14."""
+    """The first leaves after frame 4, and 500 ms later its track ends; the second is there from frame 3 to frame 14."""
     seen = [{A: NEUTRAL}] * 2 + [{A: NEUTRAL, B: SAD}] * 2 + [{B: SAD}] * 10
     clips = ends(push_all(pipeline(model(2, 2, 2), faces=2, ends=True), frames(*seen)))
     assert [(clip.track, clip.label, clip.frames, clip.windows, clip.filled) for clip in clips] == [
-        # Windows of the first, confirmed in frame 3: due in 4. Of the second, confirmed in frame 5: due in 6, 8, 10, 12, 14.
+        # Windows of the first, confirmed in frame 3: in 4. Of the second, confirmed in frame 5: in 6, 8, 10, 12, 14.
         (1, "neutral", (1, 4), 1, 1.0),
         (2, "sad", (3, 14), 5, 1.0),
     ]

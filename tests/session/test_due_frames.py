@@ -1,4 +1,4 @@
-"""Which frames are due, exactly: by hop, by period, after a reset, after a Change. The tables are worked out by hand."""
+"""Which frames are due, by hop, by period, after a reset, after a Change; the tables are worked out by hand."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_a_lost_source_restarts_nothing() -> None:
 
 
 CHANGES = {
-    # Sampled before it: 1, 3. The Change acts from frame 4 on: it is sampled whatever the target was, and counted first.
+    # Sampled before it: 1, 3. The Change acts from frame 4 on: it is sampled whatever the target was, as the first.
     "period": (Change(period_ms=100.0), 2, [(4, 210), (5, 284), (6, 285), (7, 384), (8, 385), (9, 485)], [3, 6, 9]),
     "no period": (Change(period_ms=None), 2, [(4, 210), (5, 211), (6, 212), (7, 213)], [3, 5, 7]),
     "hop": (Change(hop=3), 2, [(4, 210), (5, 390), (6, 398), (7, 600), (8, 648), (9, 898)], [3, 8]),

@@ -34,7 +34,7 @@ def test_only_what_itq_may_still_choose_keeps_its_values(frames: int, features: 
         assert windows[0].stacked("face").tolist() == list(windows[0].of.frames)
 
 
-# Bits are signs, 0 counts as positive. Codes 1111, 0111, 1001, 1001, 1000; the last feature is another point of the same code.
+# Bits are signs, 0 counts as positive: the codes are 1111, 0111, 1001, 1001 and 1000.
 WALK = [(1, 1, 1, 1), (-1, 1, 1, 1), (0, -1, -1, 1), (0, -1, -1, 1), (4, -1, -1, -2)]
 CHANGES = [START, 1.0, 3.0, 0.0, 1.0]
 MOVES = [START, 2.0, 3.0, 0.0, 5.0]

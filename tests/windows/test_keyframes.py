@@ -81,7 +81,7 @@ def test_choices_by_change_by_hand(changes: list[float], moves: list[float], n: 
 
 
 def test_a_code_by_hand() -> None:
-    """Two features, less their mean, through components that swap them and a rotation by a right angle: bits −x ≥ 0, y ≥ 0."""
+    """Two features, less their mean; the components swap them, the rotation is a right angle: bits −x ≥ 0, y ≥ 0."""
     swap, turn = np.array([[0.0, 1.0], [1.0, 0.0]]), np.array([[0.0, 1.0], [-1.0, 0.0]])
     itq = Itq(np.array([10.0, 20.0]), swap, turn, "0" * 64)
     # (x, y) is (point − mean); swapped it is (y, x), turned (−x, y). A byte's first bits are the code's.

@@ -37,7 +37,7 @@ def test_a_later_frame_never_changes_an_earlier_answer(steps: list[int], period:
 def test_no_faster_than_asked_and_no_frame_passed_over_that_is_a_period_late(steps: list[int], period: int) -> None:
     sampler, times = Sampler(period), list(itertools.accumulate(steps))
     taken = [i for i, t in enumerate(times) if sampler.admit(t)]
-    # Targets lie a period apart or more; the first of two frames may be up to a period late, the second a quarter early.
+    # Targets lie a period apart or more; of two frames the first may be a period late, the second a quarter early.
     for i, j in itertools.combinations(range(len(taken)), 2):
         assert times[taken[j]] - times[taken[i]] >= (j - i - 1.25) * period
     assert taken[0] == 0

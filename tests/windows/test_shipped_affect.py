@@ -1,4 +1,4 @@
-"""Valence and arousal of the shipped models: the published points, each at its own label, from the graph to the wire."""
+"""Valence and arousal of the shipped models: the published points, each at its own label, from graph to wire."""
 
 from __future__ import annotations
 

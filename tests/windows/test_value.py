@@ -25,7 +25,7 @@ def manifest(**extra: Any) -> Expression:
 
 
 def regressor(*roles: str, **extra: Any) -> Expression:
-    """A frame graph of probabilities and one number per role of `roles`; its outputs have other names than its roles."""
+    """A frame graph of probabilities and one number per role of `roles`; its outputs are not named as its roles."""
     names = {"probabilities": "p", "features": "features"} | {role: f"{role}_out" for role in roles}
     graph = manifest().graphs["frame"].model_dump(mode="json")
     graph["outputs"] = [{"name": name, "dtype": "float32", "shape": [4 if name == "p" else 1]} for name in names.values()]
