@@ -52,7 +52,12 @@ class Server(uvicorn.Server):
         await super().shutdown(sockets)
 
 
-def run(config: Config, echo: Callable[[str], None] = print) -> None:
+def say(text: str) -> None:
+    """Print a line at once, also where standard output is a file or a journal."""
+    print(text, flush=True)
+
+
+def run(config: Config, echo: Callable[[str], None] = say) -> None:
     """Serve until SIGTERM or SIGINT. `echo` gets the line with the address when it is bound.
 
     Raises:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 import sysconfig
-import tarfile
 import venv
 import zipfile
 from pathlib import Path
@@ -16,45 +14,9 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
-from tests.waiting import PATIENCE_S
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from tests.packaging.wheels import PYTHONS, build, project, run
 
 PACKAGES = {"capture", "engines", "exporters", "service"}
-PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
-
-
-def run(*command: str | Path, cwd: Path, timeout_s: float = PATIENCE_S) -> str:
-    """Run a command where no checkout can be seen; return what it printed."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV", "MIEN_", "COV_"))}
-    done = subprocess.run([str(c) for c in command], cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout_s, check=False)
-    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}"
-    return done.stdout
-
-
-def build(checkout: Path, out: Path, *kinds: str) -> Path:
-    run(sys.executable, "-m", "build", "--no-isolation", *kinds, "--outdir", out, checkout, cwd=out)
-    return next(out.glob("*.whl"))
-
-
-def project(checkout: Path) -> dict[str, object]:
-    table: dict[str, object] = tomllib.loads((checkout / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return table
-
-
-@pytest.fixture(scope="module")
-def wheel(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a wheel built from an sdist, so that what the sdist lacks is missed."""
-    out = tmp_path_factory.mktemp("dist")
-    built = build(checkout, out)
-    with tarfile.open(next(out.glob("*.tar.gz"))) as sdist:
-        names = {name.split("/", 1)[1] for name in sdist.getnames() if "/" in name}
-    assert {"LICENSE", "NOTICE", "README.md", "Makefile", "tests/media.py", ".ci/run"} <= names
-    assert not [name for name in names if name.startswith((".cache", ".venv", "dist"))]
-    return built
 
 
 def test_the_wheel_holds_the_four_packages_and_all_their_files(checkout: Path, tmp_path: Path) -> None:
