@@ -38,9 +38,11 @@ def test_error_and_spread_are_measured() -> None:
 
 
 def test_a_reference_that_hardly_moves_proves_nothing() -> None:
-    rows = {"x": np.full((6, 4), 0.5, np.float32) + np.arange(6, dtype=np.float32)[:, None] * 1e-7}
+    rows = {"x": np.full((6, 4), 0.5, np.float32) + np.arange(6, dtype=np.float32)[:, None] * 3e-5}
     (measured,) = parity.measure(graph(2.0), line, "by hand", rows, {"y": 1e-5})
     assert measured.max_abs_error <= measured.tolerance
+    # 0 to 5 deviate by 1.708, doubled and times 3e-5: ten times the tolerance, of the hundred that it takes.
+    assert measured.spread == pytest.approx(1.025e-4, rel=0.01)
     with pytest.raises(ParityFailed, match="moves by"):
         parity.require([measured])
 
