@@ -53,12 +53,15 @@ def test_a_fallback_that_is_allowed_is_taken_and_said(folder: Folder) -> None:
 
 def test_a_provider_that_is_there_but_does_not_load_is_an_error(folder: Folder) -> None:
     """A GPU build on a machine without its libraries: ORT lists the provider, then drops it without an error."""
+    opened, refused = {}, {}
     for provider in ort.get_available_providers():
         try:
-            info = open_engine(folder, "full", EngineOptions(providers=(provider,))).info
-        except EngineError:
-            continue
-        assert info.backend == f"onnx:{provider}"
+            opened[provider] = open_engine(folder, "full", EngineOptions(providers=(provider,))).info.backend
+        except EngineError as error:
+            refused[provider] = str(error)
+    assert opened == {provider: f"onnx:{provider}" for provider in opened}
+    assert CPU in opened
+    assert all(text.startswith("tiny/full: ") and provider in text for provider, text in refused.items())
 
 
 def test_a_graph_that_onnx_runtime_refuses_is_refused_in_one_line(tmp_path: Path) -> None:

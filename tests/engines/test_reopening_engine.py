@@ -144,13 +144,18 @@ def test_what_does_not_fit_loses_nothing(runtime: Runtime) -> None:
 
 
 def test_closed_it_runs_no_more_and_is_not_tried_again(engine: ReopeningEngine, runtime: Runtime) -> None:
+    before = set(threading.enumerate())
     lose(runtime, engine)
+    assert runtime.tried.wait(WAIT_S)
+    (trying,) = set(threading.enumerate()) - before
     engine.close()
     engine.close()
     with pytest.raises(EngineError, match="closed"):
         engine.run(ONE)
+    trying.join(WAIT_S)
+    assert not trying.is_alive()
+    runtime.tried.clear()
     runtime.gone = False
-    for thread in threading.enumerate():
-        if thread.name == "reopen":
-            thread.join(WAIT_S)
-            assert not thread.is_alive()
+    with pytest.raises(EngineError, match="closed"):
+        engine.run(ONE)
+    assert not runtime.tried.wait(0.2)
