@@ -42,3 +42,42 @@ def test_a_hundred_calm_rounds_are_one_step_back() -> None:
     assert _run(ladder, BUDGET // 2, 99)[-1] == 2
     assert _run(ladder, BUDGET // 2, 1) == [1]
     assert _run(ladder, round(0.8 * BUDGET), 300)[-1] == 1, "between 70 % and 100 % of the budget it stays"
+
+
+def test_a_round_as_long_as_the_budget_is_not_behind() -> None:
+    ladder = Ladder()
+    assert _run(ladder, BUDGET, 100)[-1] == 0
+    # The median counts: of twenty rounds nine that are too long do not move it, eleven do.
+    for slow, level in ((9, 0), (11, 1)):
+        ladder = Ladder()
+        _run(ladder, BUDGET, 20 - slow)
+        assert _run(ladder, BUDGET + 2, slow)[-1] == level
+
+
+def test_only_the_last_step_is_full() -> None:
+    ladder, told = Ladder(), {}
+    for _ in range(20 * LEVELS):
+        ladder.observe(2 * BUDGET, BUDGET)
+        told[ladder.level] = (ladder.factor, ladder.full)
+    assert told == {0: (1, False), 1: (1, False), 2: (2, False), 3: (4, False), 4: (4, True)}
+
+
+def test_calm_rounds_are_a_hundred_in_a_row_for_each_step() -> None:
+    ladder, calm = Ladder(), round(0.69 * BUDGET)
+    _run(ladder, 2 * BUDGET, 60)
+    assert ladder.level == 3
+    _run(ladder, calm, 99)
+    _run(ladder, round(0.7 * BUDGET), 1)  # not under 70 %
+    assert _run(ladder, calm, 99)[-1] == 3
+    assert _run(ladder, calm, 1) == [2]
+    assert _run(ladder, calm, 99)[-1] == 2
+    assert _run(ladder, calm, 1) == [1]
+
+
+def test_a_step_is_judged_on_twenty_rounds_of_its_own() -> None:
+    ladder = Ladder()
+    assert _run(ladder, 2 * BUDGET, 20)[-1] == 1
+    assert ladder.median_ns == 0
+    assert _run(ladder, 2 * BUDGET, 19)[-1] == 1
+    assert ladder.median_ns == 2 * BUDGET
+    assert _run(ladder, 2 * BUDGET, 1) == [2]
