@@ -28,7 +28,7 @@ def told() -> Iterator[None]:
     """Turn every error a user can cause into one line on stderr and an exit code; others are bugs and keep their trace."""
     from capture.driver import SourceError
     from capture.recorded import RecordingError
-    from engines.engine import EngineError
+    from engines.engine import BackendMissing, EngineError
 
     try:
         yield
@@ -39,6 +39,9 @@ def told() -> Iterator[None]:
     except (SourceError, RecordingError) as error:
         complain(f"{error.code}: {error}")
         raise typer.Exit(1) from None
+    except BackendMissing as error:
+        complain(f"{error}; `mien doctor` says what there is, and how to get the rest")
+        raise typer.Exit(2) from None
     except (Refusal, EngineError) as error:
         complain(str(error))
         raise typer.Exit(2) from None
