@@ -26,7 +26,7 @@ def state(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def mien(state: dict[str, str]) -> Iterator[Mien]:
-    with served("--camera", "front=synthetic:?fps=30", environment=state) as port:
+    with served("--camera", "front=synthetic:?fps=5", environment=state) as port:
         yield Mien(f"http://127.0.0.1:{port}")
 
 
