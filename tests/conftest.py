@@ -11,7 +11,7 @@ from hypothesis import settings
 
 from tests.media import ensure
 
-pytest_plugins = ["tests.without_torch"]
+pytest_plugins = ["tests.limits", "tests.without_torch"]
 
 # Deadlines would measure this machine's other load. In CI the examples are the same at every run; elsewhere they wander.
 settings.register_profile("mien", deadline=None)

@@ -18,7 +18,7 @@ from tests.waiting import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 SAYS = {"README.md": ("happy", "happy"), "docs/client.md": ("received=72", "front", "happy", "happy")}
-"""What the python blocks of a file must print. Which frames of policy `latest` are used depends on the machine, that each has an end does not."""
+"""What the python blocks of a file must print. Of policy `latest` the count: which frames are used depends on the machine."""
 
 
 CAMERAS = {("docs/client.md", 1)}

@@ -15,12 +15,13 @@ import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import av
 import cv2
+import psutil
 from websockets.sync.client import ClientConnection, connect
 
 from tests.waiting import PATIENCE_S, until
@@ -72,8 +73,9 @@ class Page:
     def go(self, address: str) -> None:
         """Load an address anew."""
         self.call("Page.navigate", url="about:blank")
-        self.call("Page.navigate", url=address)
-        self.until("document.readyState === 'complete'")
+        assert "errorText" not in (taken := self.call("Page.navigate", url=address)), taken
+        # Until the navigation is through, the blank page answers.
+        self.until("location.protocol !== 'about:' && document.readyState === 'complete'")
 
     def value(self, expression: str) -> Any:
         """What an expression gives, promises awaited."""
@@ -180,16 +182,22 @@ def browser(camera: Path | None = None, flags: Sequence[str] = ()) -> Iterator[B
         command = [
             chromium, "--headless=new", "--no-sandbox", "--disable-gpu", "--mute-audio", "--no-first-run", "--hide-scrollbars",
             "--disable-background-networking", "--disable-component-update", "--disable-dev-shm-usage", "--force-color-profile=srgb",
-            "--autoplay-policy=no-user-gesture-required", "--remote-debugging-port=0", f"--user-data-dir={profile}", *seen, *flags,
+            "--autoplay-policy=no-user-gesture-required", "--remote-debugging-port=0",
+            f"--user-data-dir={profile}", *seen, *flags,
         ]  # fmt: skip
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+        environment = os.environ | {"PROFILE_OF_TESTS": profile}
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         try:
             with connect(_address(Path(profile), process), max_size=None, compression=None) as socket:
                 yield Browser(socket)
         finally:
-            # Its helpers are in a process group of their own, which is only theirs.
+            # Its helpers are in a process group of their own, which is only theirs; those for crashes have left it.
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+            for helper in psutil.process_iter():
+                with suppress(psutil.Error):
+                    if helper.environ().get("PROFILE_OF_TESTS") == profile:
+                        helper.kill()
 
 
 def _address(profile: Path, process: subprocess.Popen[bytes]) -> str:
