@@ -7,7 +7,6 @@ Owns the words. Uses the standard library alone, for it speaks where nothing els
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Collection, Iterator
 from pathlib import Path
 from types import TracebackType
@@ -54,11 +53,11 @@ def of_others(error: BaseException) -> str | None:
     A wheel built for another processor raises whatever it likes while it is imported, not only ImportError.
     """
     frames = list(_frames(error.__traceback__))
-    ours = [place for place, (file, _) in enumerate(frames) if _ours(file)]
+    ours = [place for place, (file, _, _) in enumerate(frames) if _ours(file)]
     beyond = frames[ours[-1] + 1 :] if ours else frames
-    outside = [file for file, name in beyond if name == "<module>" and not str(file).startswith("<")]
+    outside = [module for file, code, module in beyond if code == "<module>" and not str(file).startswith("<")]
     if outside:
-        return _package(outside[-1])
+        return outside[-1].partition(".")[0]
     if isinstance(error, ImportError):
         name = (error.name or "").partition(".")[0]
         return name if name and name not in OURS else None
@@ -86,20 +85,13 @@ def remedy(module: str, requirement: str, text: str, not_found: Collection[str] 
     return ", ".join(steps)
 
 
-def _frames(trace: TracebackType | None) -> Iterator[tuple[Path, str]]:
+def _frames(trace: TracebackType | None) -> Iterator[tuple[Path, str, str]]:
+    """Yield file, name of the code and name of the module of each call, the outermost first."""
     while trace is not None:
-        yield Path(trace.tb_frame.f_code.co_filename), trace.tb_frame.f_code.co_name
+        frame = trace.tb_frame
+        yield Path(frame.f_code.co_filename), frame.f_code.co_name, str(frame.f_globals.get("__name__", ""))
         trace = trace.tb_next
 
 
 def _ours(file: Path) -> bool:
     return file.is_relative_to(_ROOT) and file.relative_to(_ROOT).parts[0] in OURS
-
-
-def _package(file: Path) -> str | None:
-    """Return the top module that a file belongs to, by where it lies on the path."""
-    for folder in sorted(filter(None, sys.path), key=len, reverse=True):
-        if file.is_relative_to(folder):
-            name = file.relative_to(folder).parts[0].partition(".")[0]
-            return name if name not in OURS else None
-    return file.stem
