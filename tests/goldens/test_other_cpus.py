@@ -36,13 +36,13 @@ CPUS = {
 @pytest.fixture(scope="session")
 def emulator() -> str:
     """The emulator; in CI it must be there."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        here = f"{sys.platform} {platform.machine()}"
+        pytest.skip(f"{EMULATOR} runs Linux programs for x86-64; this Python is one for {here}: run it there")
     found = shutil.which(EMULATOR)
     if found is None:
         assert not os.environ.get("CI"), f"{EMULATOR} is missing; .ci/run installs Debian's qemu-user"
         pytest.skip(f"{EMULATOR} is missing: apt-get install qemu-user")
-    if sys.platform != "linux" or platform.machine() != "x86_64":
-        here = f"{sys.platform} {platform.machine()}"
-        pytest.skip(f"{EMULATOR} runs Linux programs for x86-64; this Python is one for {here}: run it there")
     return found
 
 
