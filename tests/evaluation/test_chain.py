@@ -45,6 +45,43 @@ def test_a_shift_says_it_later() -> None:
     assert set(chain.shifted(t_s, values, 2.0)[:50]) == {values[0]}
 
 
+# At 0 to 5 s; within a second of each the medians are 0.3, 0, 0.2, 0.2, 0.2, 0.3.
+JAGGED = np.array([0.0, 0.6, 0.0, 0.2, 0.2, 0.4])
+STEP_BY_STEP = [
+    ({"median_s": 2.0}, [0.3, 0.0, 0.2, 0.2, 0.2, 0.3]),
+    ({"median_s": 2.0, "bias": 0.1}, [0.4, 0.1, 0.3, 0.3, 0.3, 0.4]),
+    (
+        {"median_s": 2.0, "bias": 0.1, "centre": 0.2, "gain": 2.0},
+        [0.6, 0.0, 0.4, 0.4, 0.4, 0.6],
+    ),  # (0.4 − 0.2) · 2 + 0.2
+    ({"median_s": 2.0, "bias": 0.1, "centre": 0.2, "gain": 2.0, "shift_s": 1.0}, [0.6, 0.6, 0.0, 0.4, 0.4, 0.4]),
+    ({"median_s": 2.0, "bias": 0.1, "centre": 0.2, "gain": 2.0, "shift_s": 0.5}, [0.6, 0.3, 0.2, 0.4, 0.4, 0.5]),
+    ({"median_s": 2.0, "bias": 0.1, "centre": 0.2, "gain": 8.0}, [1.0, -0.6, 1.0, 1.0, 1.0, 1.0]),  # 1.8, −0.6, 1.0
+    ({"bias": -0.5, "gain": 4.0}, [-1.0, 0.4, -1.0, -1.0, -1.0, -0.4]),
+]
+
+
+@pytest.mark.parametrize(("steps", "expected"), STEP_BY_STEP)
+def test_the_chain_step_by_step(steps: dict[str, float], expected: list[float]) -> None:
+    found = chain.apply(PostProcessing(source="by hand", **steps), np.arange(6.0), JAGGED)
+    np.testing.assert_allclose(found, expected, atol=1e-12)
+
+
+def test_a_fit_by_hand() -> None:
+    """Said is half of the truth and 0.3 too much: 0.3 off, then twice as far from the middle."""
+    truth = np.array([-0.4, 0.0, 0.4, 0.2, -0.2])
+    pairs = [Pair(np.arange(3.0), truth[:3], truth[:3] / 2 + 0.3), Pair(np.arange(2.0), truth[3:], truth[3:] / 2 + 0.3)]
+    found = chain.fit(pairs, ("centre", "scale"), "by hand")
+    assert (found.bias, found.centre, found.gain) == (
+        pytest.approx(-0.3),
+        pytest.approx(0.0, abs=1e-12),
+        pytest.approx(2.0),
+    )
+    assert (found.median_s, found.shift_s, found.source) == (0.0, 0.0, "by hand")
+    only = chain.fit(pairs, ("centre",), "by hand")
+    assert (only.bias, only.gain) == (pytest.approx(-0.3), 1.0)
+
+
 @given(st.floats(0.2, 3), st.floats(-0.5, 0.5), st.integers(0, 50))
 @example(3.0, 0.0, 37)  # too large a prediction, cut off at the top: centring helps only together with scaling
 @settings(max_examples=10)
@@ -85,7 +122,11 @@ def test_a_fit_never_lowers_ccc_where_it_was_fitted(seed: int) -> None:
 def test_degenerate_parts() -> None:
     t_s, truth = wave(4)
     assert chain.fit([], source="x") == PostProcessing(source="x")
-    for pair in (Pair(t_s, truth, np.full(len(t_s), 0.2)), Pair(t_s, np.full(len(t_s), 0.2), truth), Pair(t_s[:1], truth[:1], truth[:1])):
+    for pair in (
+        Pair(t_s, truth, np.full(len(t_s), 0.2)),
+        Pair(t_s, np.full(len(t_s), 0.2), truth),
+        Pair(t_s[:1], truth[:1], truth[:1]),
+    ):
         fitted = chain.fit([pair], STEPS)
         assert fitted.gain == 1.0
         assert np.isfinite(chain.apply(fitted, pair.t_s, pair.predicted)).all()
