@@ -43,7 +43,16 @@ def machine() -> Iterator[Finding]:
         yield Finding("machine", "mien", "warning", "runs from a folder; it is not installed, so its extras are not known")
         return
     yield python(sys.version_info[:2], mine["Requires-Python"])
-    yield Finding("machine", "mien", "ok", mine["Version"])
+    yield Finding("machine", "mien", "ok", mine["Version"] + how_installed(Path(sys.prefix)))
+
+
+def how_installed(prefix: Path) -> str:
+    """Say what stands for pip in an environment that a tool has made for mien alone; empty for any other."""
+    if (prefix / "pipx_metadata.json").is_file():
+        return "; pipx installed it: where pip is named below, it is `pipx runpip mien`"
+    if (prefix / "uv-receipt.toml").is_file():
+        return f"; uv installed it: where pip install is named below, it is `uv pip install --python {prefix}`"
+    return ""
 
 
 def python(version: tuple[int, int], promised: str | None) -> Finding:

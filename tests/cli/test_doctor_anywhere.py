@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from service.diagnostics.libraries import MODULES, OPENCV, opencv
-from service.diagnostics.machine import python
+from service.diagnostics.machine import how_installed, python
 from service.diagnostics.table import table
 
 pytestmark = pytest.mark.usefixtures("no_variables")
@@ -176,6 +176,14 @@ def test_two_distributions_in_opencvs_folder_are_a_warning_with_its_remedy() -> 
 @pytest.mark.parametrize(("version", "state"), [((3, 9), "warning"), ((3, 10), "ok"), ((3, 14), "ok"), ((3, 15), "warning")])
 def test_a_python_that_is_not_promised_is_a_warning(version: tuple[int, int], state: str) -> None:
     assert python(version, ">=3.10,<3.15").state == state
+
+
+def test_in_a_tools_own_environment_it_says_what_stands_for_pip(tmp_path: Path) -> None:
+    assert how_installed(tmp_path) == ""
+    (tmp_path / "uv-receipt.toml").touch()
+    assert f"`uv pip install --python {tmp_path}`" in how_installed(tmp_path)
+    (tmp_path / "pipx_metadata.json").touch()
+    assert "`pipx runpip mien`" in how_installed(tmp_path)
 
 
 def test_flags_that_are_wrong_are_exit_code_2(tmp_path: Path) -> None:

@@ -37,10 +37,11 @@ def tool(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @dataclass(frozen=True, slots=True)
 class Installed:
-    """The command as a user has it, and the variables of that user."""
+    """The command as a user has it, the variables of that user, and what the doctor says stands for pip."""
 
     mien: Path
     environment: dict[str, str]
+    pip: str = ""
 
 
 def by_pip(wheel: Path, home: Path, tool: dict[str, Path]) -> Installed:
@@ -53,7 +54,7 @@ def by_pipx(wheel: Path, home: Path, tool: dict[str, Path]) -> Installed:
     places = {"PIPX_HOME": str(home / "pipx"), "PIPX_BIN_DIR": str(home / "bin"), "PIPX_MAN_DIR": str(home / "man")}
     command = (tool["pipx"], "install", "--python", sys.executable, f"{wheel}[cpu]")
     run(*command, cwd=home, timeout_s=INSTALL_S, environment=places)
-    return Installed(home / "bin/mien", {"PATH": f"{home / 'bin'}:/usr/bin:/bin"})
+    return Installed(home / "bin/mien", {"PATH": f"{home / 'bin'}:/usr/bin:/bin"}, "pipx runpip mien")
 
 
 def by_uv(wheel: Path, home: Path, tool: dict[str, Path]) -> Installed:
@@ -61,7 +62,7 @@ def by_uv(wheel: Path, home: Path, tool: dict[str, Path]) -> Installed:
     command = (tool["uv"], "tool", "install", "--quiet", "--python", sys.executable, f"{wheel}[cpu]")
     run(*command, cwd=home, timeout_s=INSTALL_S, environment=places)
     assert not list((home / "tools/mien").glob("lib/python*/site-packages/pip")), "here the clip comes through uv"
-    return Installed(home / "bin/mien", {"PATH": f"{home / 'bin'}:{tool['uv'].parent}:/usr/bin:/bin"})
+    return Installed(home / "bin/mien", {"PATH": f"{home / 'bin'}:{tool['uv'].parent}:/usr/bin:/bin"}, "uv pip install --python ")
 
 
 @contextmanager
@@ -83,10 +84,11 @@ def test_the_demo_runs_from_an_installed_wheel(install: object, wheel: Path, too
     assert callable(install)
     installed: Installed = install(wheel, tmp_path, tool)
     mine = {"XDG_CACHE_HOME": str(tmp_path / "cache"), "XDG_STATE_HOME": str(tmp_path / "state")}
-    installed = Installed(installed.mien, installed.environment | mine)
+    installed = Installed(installed.mien, installed.environment | mine, installed.pip)
     rows = json.loads(run(installed.mien, "doctor", "--format", "json", cwd=tmp_path, environment=installed.environment))
     assert [row["name"] for row in rows if row["state"] == "fault"] == []
     assert ("models", "fer-small (chosen)", "ok") in {(row["topic"], row["name"], row["state"]) for row in rows}
+    assert [installed.pip in row["detail"] for row in rows if row["name"] == "mien"] == [True]
     with serving(installed, tmp_path) as (port, words):
         mien = Mien(f"http://127.0.0.1:{port}")
         mien.wait_ready(PATIENCE_S)
