@@ -36,8 +36,10 @@ media: $(VENV)/.ran-$(RUNTIME)  ## fetch the clips that the demo, the virtual ri
 debian:  ## install the Debian packages that the tests want (chromium …), where that is allowed
 	@$(PYTHON) deploy/environment.py debian test || echo "make: going on without: the tests that want them are skipped"
 
+# A worker for each core, at most four (each takes a gigabyte), and one thread of OpenMP in each: its threads spin where they wait.
+# A file's tests are one worker's, for they share what its fixtures start. ARGS='-n 0': no workers.
 test: debian setup media  ## the quick tests (under 10 minutes)
-	@$(PY) -m pytest $(ARGS)
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --durations 10 $(ARGS)
 
 check: setup  ## lint, format, types, import rules
 	$(PY) -m ruff check .
@@ -52,7 +54,7 @@ format: setup  ## put the code in its format
 
 proof: setup media  ## the long tests (under 45 minutes): every export, engine builds, clean installs, kills, fuzz
 	@$(PYTHON) deploy/environment.py debian proof || echo "make: going on without: the tests that want them are skipped"
-	@$(PY) -m pytest -m proof $(ARGS)
+	@$(PY) -m pytest -m proof --durations 10 $(ARGS)
 
 bench: setup media  ## measure speed; ARGS='NAME…' for some
 	@$(PY) -m benchmarks $(ARGS)

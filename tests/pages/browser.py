@@ -188,7 +188,7 @@ def browser(camera: Path | None = None, flags: Sequence[str] = ()) -> Iterator[B
         environment = os.environ | {"PROFILE_OF_TESTS": profile}
         process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
         try:
-            with connect(_address(Path(profile), process), max_size=None, compression=None) as socket:
+            with connect(_address(Path(profile), process), max_size=None, compression=None, ping_interval=None) as socket:
                 yield Browser(socket)
         finally:
             # Its helpers are in a process group of their own, which is only theirs; those for crashes have left it.
