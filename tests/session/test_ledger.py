@@ -42,3 +42,17 @@ def test_a_second_end_and_an_end_without_a_beginning_are_bugs() -> None:
     with pytest.raises(LedgerError, match="frame 2"):
         ledger.rejected(2, "time-order")
     assert ledger.counts().used == 1
+
+
+def test_losses_are_counted_by_their_reason() -> None:
+    ledger = Ledger()
+    assert [ledger.receive() for _ in range(8)] == [1, 2, 3, 4, 5, 6, 7, 8]
+    ledger.used(1)
+    for number, reason in ((2, "superseded"), (3, "rate"), (4, "rate"), (5, "closed")):
+        ledger.dropped(number, reason)
+    for number, code in ((6, "time-order"), (7, "image-broken")):
+        ledger.rejected(number, code)
+    counts = ledger.counts()
+    assert (counts.received, counts.used, counts.in_flight, ledger.in_flight) == (8, 1, 1, 1)
+    assert counts.dropped == {"superseded": 1, "rate": 2, "closed": 1}
+    assert counts.rejected == {"time-order": 1, "image-broken": 1}

@@ -134,3 +134,20 @@ def test_pixels_times_and_shares_are_rounded_for_the_wire_alone() -> None:
         }],
         "no_call": None, "model": {"id": NAME.id, "sha256": NAME.sha256}, "backend": "by hand", "schema": "mien.event/1",
     }  # fmt: skip
+
+
+def test_a_window_that_is_not_full_on_the_wire() -> None:
+    """Three samples of four at 0, 33.3 and 66.7 ms: the last is repeated."""
+    pipe = pipeline(model(4, 4, 4), confirm=1, ends=True)
+    for number in (1, 2, 3):
+        pipe.push(bundle(number, [face(mood=odds(0.1, 0.2, 0.3, 0.4))]))
+    (clip,) = pipe.finish()
+    told = wire(clip)
+    assert told["window"] == {
+        "frames": [1, 2, 3, 3],
+        "keyframes": False,
+        "candidates": [1, 3],
+        "span_ms": 66.667,
+        "filled": 0.75,
+    }
+    assert (told["filled"], told["windows"], told["frames"], told["label"]) == (0.75, 1, [1, 3], "angry")
