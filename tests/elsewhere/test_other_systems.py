@@ -56,11 +56,18 @@ def test_the_other_system_is_one(python: Path) -> None:
     assert ran(python, "-I", "-c", code) == "darwin False False True False\n"
 
 
-def test_analyze_says_the_same(python: Path, media: Path) -> None:
-    arguments = ("-m", "service", "analyze", media / "single_face.mp4", "--format", "ndjson")
-    there = ran(python, *arguments)
+ANALYZE = ("-m", "service", "analyze", "--format", "ndjson")
+
+
+@pytest.fixture(scope="module")
+def analysed_here(media: Path) -> str:
+    return ran(Path(sys.executable), *ANALYZE, media / "single_face.mp4")
+
+
+def test_analyze_says_the_same(python: Path, media: Path, analysed_here: str) -> None:
+    there = ran(python, *ANALYZE, media / "single_face.mp4")
     assert '"happy"' in there
-    assert there == ran(Path(sys.executable), *arguments)
+    assert there == analysed_here
 
 
 def test_pushed_streams_the_page_and_clips_are_served(python: Path, media: Path, tmp_path: Path) -> None:
