@@ -54,6 +54,13 @@ def test_every_shipped_graph(kit: Sdk, path: Path) -> None:
     assert all(one.size > 10_000 for one in found)
 
 
+def test_half_precision_is_what_is_built_as_half(kit: Sdk) -> None:
+    """Half the weights' bytes, of a plan that is mostly weights and code."""
+    whole, half = gate.gate(open_folder(FER), kit, ("fp16",))
+    assert [(one.part, one.precision) for one in (whole, half)] == [("frame", "fp32"), ("frame", "fp16")]
+    assert half.size < 0.85 * whole.size
+
+
 def test_what_the_gate_has_no_use_for_is_refused(kit: Sdk, export_command: Export, tmp_path: Path) -> None:
     for arguments, said in (
         ((shipped_folders() / "blazeface-front", "--gate", "--precision", "fp16"), "is of kind detector in fp32"),

@@ -206,7 +206,8 @@ def _recorded(
     if during is not None:
         during(loop, recording)
     recording.run(threading.Event(), PATIENCE_S)
-    recording.stop()
+    done = recording.stop()
+    assert (done.events, done.features) == (len(heard.lines), 0)
     return heard
 
 
@@ -365,6 +366,12 @@ def test_without_pixels_there_are_features_and_events_and_no_replay(media: Path,
     playback = open_recording(path)
     features = [e.body for e in playback.entries() if isinstance(e, Noted) and e.topic == "/mien/features"]
     assert len(features) >= 50
+    assert f"({len(features)} feature vectors, no pixels)" in done.stderr
+    # One face at 30 frames per second.
+    assert {body["track"] for body in features} == {1}
+    assert all(abs(body["t_ns"] - (body["frame"] - 1) * 1e9 / 30) < 1 for body in features)
+    numbers = [body["frame"] for body in features]
+    assert numbers == sorted(set(numbers))
     assert {len(body["feature"]) for body in features} == {len(features[0]["feature"])}
     assert playback.messages is not None
     assert not any(name.endswith("/image") for name in playback.messages)

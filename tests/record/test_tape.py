@@ -208,6 +208,14 @@ def test_nothing_is_written_over_and_a_number_that_does_not_grow_is_an_error(tmp
         Consent("Ada", "now", " ")
 
 
+def test_nobody_is_said_to_have_agreed_where_nobody_was_asked(tmp_path: Path) -> None:
+    with Tape(tmp_path / "a.mcap", EPOCH, Consent(None, "now", "a public clip"), {}):
+        pass
+    playback = open_recording(tmp_path / "a.mcap")
+    list(playback.entries())
+    assert playback.metadata["mien.consent"] == {"at": "now", "purpose": "a public clip", "given": "false"}
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 4 MiB."""
