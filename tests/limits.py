@@ -86,7 +86,7 @@ def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef[Any]) -> None:
 def _limited(item: pytest.Item) -> Iterator[None]:
     """Fail what is inside when it is over the limit, after ending what it started: nothing then waits for a child that goes on."""
     limit_s = float(item.config.getini("proof_limit_s" if item.get_closest_marker("proof") else "limit_s"))
-    if threading.current_thread() is not threading.main_thread():
+    if item.config.getoption("usepdb") or threading.current_thread() is not threading.main_thread():
         yield
         return
 
