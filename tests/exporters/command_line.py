@@ -12,7 +12,7 @@ Export = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def export(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Export:
+def export(needs_torch: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Export:
     def run(*arguments: object) -> tuple[int, str, str]:
         monkeypatch.setattr("sys.argv", ["mien-export", *map(str, arguments)])
         with pytest.raises(SystemExit) as ended:
