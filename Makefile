@@ -18,7 +18,7 @@ SEEN := $(if $(CAMERA),--camera 'camera=webcam:$(CAMERA)',--demo)
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run setup install media debian test check format proof bench golden soak clean
+.PHONY: help run setup install media debian test check format proof mutants bench golden soak clean
 
 help:  ## list what there is
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ format: setup  ## put the code in its format
 proof: setup media  ## the long tests (under 45 minutes): every export, engine builds, clean installs, kills, fuzz
 	@$(PYTHON) deploy/environment.py debian proof || echo "make: going on without: the tests that want them are skipped"
 	@$(PY) -m pytest -m proof --durations 10 $(ARGS)
+
+mutants: setup media  ## put faults into the core, tell which the tests catch; ARGS='service/session.py', '--sample 150 --seed 1'
+	@$(PY) -m tests.mutants $(ARGS)
 
 bench: setup media  ## measure speed; ARGS='NAME…' for some
 	@$(PY) -m benchmarks $(ARGS)
