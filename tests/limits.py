@@ -28,7 +28,7 @@ LAST_S = 600.0
 MARK = "PYTEST_RUN_OF_CHILDREN"
 _OURS = f"{os.getpid()}-{uuid.uuid4().hex}"
 _owned: dict[object, set[psutil.Process]] = {}
-"""Children by the fixture of a module, package or session that started them, while it is in use."""
+"""Processes by the fixture of a module, package or session that started them, while it is in use."""
 _stderr = [2]
 
 
@@ -71,11 +71,11 @@ def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> 
 def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Generator[None, Any, Any]:
     if fixturedef.scope == "function":
         return (yield)
-    before = _children()
+    before = _children() | _orphans()
     try:
         return (yield)
     finally:
-        _owned[fixturedef] = _children() - before
+        _owned[fixturedef] = (_children() | _orphans()) - before
 
 
 def pytest_fixture_post_finalizer(fixturedef: pytest.FixtureDef[Any]) -> None:
@@ -118,15 +118,15 @@ def _left(leave_s: float, orphans: bool) -> set[psutil.Process]:
 
 def _strays(orphans: bool) -> set[psutil.Process]:
     """Return the children that belong to no fixture in use; `orphans`: and what this run started and has lost its parent."""
-    children = _children()
-    strays = children - set().union(*_owned.values())
+    found = _children() | (_orphans() if orphans else set())
+    strays = found - set().union(*_owned.values())
     for started in _owned.values():
         # A test may kill what a fixture of its module started, and start it again.
-        for gone in started - children:
+        for gone in started - set(_running(started)):
             if strays:
                 started.discard(gone)
                 started.add(strays.pop())
-    return strays | (_orphans() if orphans else set())
+    return strays
 
 
 def _children() -> set[psutil.Process]:
