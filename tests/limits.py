@@ -16,6 +16,7 @@ import time
 import uuid
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -130,7 +131,15 @@ def _strays(orphans: bool) -> set[psutil.Process]:
 
 
 def _children() -> set[psutil.Process]:
-    return set(_running(psutil.Process().children()))
+    # Asked after every test: where the kernel tells, it is a hundred times cheaper than a look at all processes.
+    told = list(Path("/proc/self/task").glob("*/children"))
+    if not told:
+        return set(_running(psutil.Process().children()))
+    found = []
+    for listed in told:
+        with suppress(OSError, psutil.Error):  # the thread or the child has ended meanwhile
+            found += [psutil.Process(int(pid)) for pid in listed.read_text().split()]
+    return set(_running(found))
 
 
 def _orphans() -> set[psutil.Process]:
