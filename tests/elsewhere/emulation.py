@@ -57,6 +57,8 @@ def _become_another_system() -> None:
         for name in names.split():
             if hasattr(module, name):
                 delattr(module, name)
+    if hasattr(os, "process_cpu_count"):  # from 3.13 on; it asks for the affinity where the system has one
+        os.process_cpu_count = os.cpu_count
     selectors.DefaultSelector = selectors.PollSelector  # type: ignore[misc]
     found = ctypes.CDLL.__getattr__
 
