@@ -65,9 +65,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 left_out = sum(identity[0] == module for identity in known)
                 results.append(Result.of(module, [tried.fate for tried in fates], left_out))
                 print(results[-1], flush=True)
-                for tried in fates:
-                    if tried.fate == "survived":
-                        print(survivor(tried), flush=True)
                 if options.record:
                     record(results[-1])
     print(table(results))
@@ -108,6 +105,8 @@ def trials(area: core.Area, modules: Sequence[str], wanted: Sequence[Mutant], co
                 with scratch.written(copy, module, mutant.text):
                     fate = trial.tried(copy, environment, tests, sum(coverage.seconds[test] for test in tests), log)
             fates.append(Tried(mutant, fate, len(tests)))
+            if fate == "survived":
+                print(survivor(fates[-1]), flush=True)
         if fates:
             yield module, fates
 

@@ -179,6 +179,7 @@ def _changes(node: ast.expr | ast.stmt, text: _Text) -> Iterator[Change]:
     elif isinstance(node, ast.Call):
         if isinstance(node.func, ast.Name) and node.func.id in NAMES:
             yield *text.span(node.func), NAMES[node.func.id]
+            return  # the order of their arguments means nothing
         for left, right in zip(node.args, node.args[1:], strict=False):
             if not isinstance(left, ast.Starred) and not isinstance(right, ast.Starred):
                 begins, ends = text.span(left)[0], text.span(right)[1]

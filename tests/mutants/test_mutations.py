@@ -28,7 +28,7 @@ KINDS = {
     "x = True": ["x = False"],
     "x = 'color'": ["x = 'color-'"],
     "x = f(a, b)": ["x = f(b, a)"],
-    "x = min(a, key=b)": ["x = max(a, key=b)"],
+    "x = min(a, b)": ["x = max(a, b)"],
     "x = [a for a in b if a]": ["x = [a for a in b if True]"],
     "a.b = c": ["pass"],
     "a[b] = c": ["pass"],

@@ -62,12 +62,16 @@ class Coverage:
 
 @dataclass(slots=True)
 class _Chosen:
-    """A pytest plugin: runs these tests alone, in this order."""
+    """A pytest plugin: runs these tests alone, in this order, and keeps how the session ended."""
 
     order: dict[str, int]
+    ended: int | None = None
 
     def pytest_collection_modifyitems(self, items: list[Any]) -> None:
         items[:] = sorted((item for item in items if item.nodeid in self.order), key=lambda item: self.order[item.nodeid])
+
+    def pytest_sessionfinish(self, exitstatus: int) -> None:
+        self.ended = int(exitstatus)
 
 
 @dataclass(slots=True)
@@ -124,7 +128,7 @@ def tried(scratch: Path, environment: Mapping[str, str], tests: Sequence[str], s
         resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s + 5))
         _become(scratch, environment, log)
         files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
-        _pytest([*files, "-x"], _Chosen({test: index for index, test in enumerate(tests)}))
+        _pytest([*files, "-x", f"--basetemp={log.with_suffix('.tmp')}"], _Chosen({test: index for index, test in enumerate(tests)}))
     status = _waited(process, FACTOR * seconds + WALL_S)
     if status is None or status in (-signal.SIGXCPU, -signal.SIGKILL):
         return "timeout"
@@ -172,7 +176,7 @@ def _become(scratch: Path, environment: Mapping[str, str], log: Path) -> None:
     importlib.invalidate_caches()
 
 
-def _pytest(arguments: Sequence[str], plugin: object) -> NoReturn:
+def _pytest(arguments: Sequence[str], plugin: _Chosen) -> NoReturn:
     import pytest
 
     status = BROKEN
@@ -180,6 +184,8 @@ def _pytest(arguments: Sequence[str], plugin: object) -> NoReturn:
         status = int(pytest.main([*ALWAYS, *arguments], plugins=[plugin]))
     except BaseException:
         traceback.print_exc()
+        # What a test left behind may be collected, and complained of, after the last test has ended.
+        status = BROKEN if plugin.ended is None else plugin.ended
     finally:
         sys.stdout.flush()
         os._exit(status)
@@ -197,7 +203,7 @@ def _measure(
         measuring = coverage.Coverage(data_file=None, include=[str(scratch / module) for module in modules], config_file=False)
         plugin = _Measured(measuring)
         measuring.start()
-        status = int(pytest.main([*ALWAYS, *tests], plugins=[plugin]))
+        status = int(pytest.main([*ALWAYS, f"--basetemp={log.with_suffix('.tmp')}", *tests], plugins=[plugin]))
         measuring.stop()
         data = measuring.get_data()
         lines = {module: data.contexts_by_lineno(str(scratch / module)) for module in modules}

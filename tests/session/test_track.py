@@ -47,6 +47,21 @@ def test_iou_by_hand(a: Box, b: Box, expected: float) -> None:
     assert iou(b, a) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("box", "expected"),
+    [
+        ((10, 20, 40, 60), 1200.0),
+        ((0, 0, 100, 0), 0.0),
+        ((0, 0, 0, 100), 0.0),
+        ((0, 50, 100, 0), 0.0),
+        ((50, 0, 0, 100), 0.0),
+        ((50, 50, 0, 0), 0.0),
+    ],
+)
+def test_a_box_without_width_or_height_has_no_area(box: Box, expected: float) -> None:
+    assert area(box) == expected
+
+
 @pytest.mark.parametrize(("shift", "same"), [(0, True), (40, True), (69, True), (70, True), (71, False), (130, False)])
 def test_a_face_is_the_same_down_to_an_overlap_of_three_tenths(shift: int, same: bool) -> None:
     """Boxes 130 wide that are `shift` apart: (130 − shift) of (130 + shift) columns in common."""

@@ -91,3 +91,8 @@ def test_restart_samples_the_next_frame() -> None:
 def test_a_period_of_zero_is_refused() -> None:
     with pytest.raises(ValueError, match="greater than 0"):
         Sampler(0)
+
+
+def test_the_shortest_period_samples_every_frame() -> None:
+    sampler = Sampler(1)
+    assert [sampler.admit(t) for t in (0, 1, 2, 3)] == [True] * 4
