@@ -101,6 +101,14 @@ def test_a_name_that_is_no_text_survives_in_json(model: Model, tmp_path: Path) -
     assert json.loads((tmp_path / "out").read_text(encoding="utf-8"))["input"] == OTHER.name
 
 
+def test_lines_are_out_when_the_report_is_closed(model: Model, tmp_path: Path) -> None:
+    with (tmp_path / "out").open("w", encoding="utf-8") as out:
+        feed(Ndjson(out, Style(model, several=False)), (SOURCE,))
+        lines = (tmp_path / "out").read_text(encoding="utf-8").splitlines()  # the file itself is still open: it may be a pipe
+    assert len(lines) == len(EVENTS)
+    assert json.loads(lines[-1])["type"] == "clip_prediction"
+
+
 def test_the_table_has_a_row_per_due_frame_and_face(model: Model) -> None:
     out = io.StringIO()
     feed(TableReport(out, Style(model, several=True)), (SOURCE, OTHER))

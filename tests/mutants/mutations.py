@@ -37,6 +37,8 @@ COMPARISONS: dict[type[ast.cmpop], tuple[str, str]] = {
     ast.NotIn: ("not in", "in"),
 }
 NAMES = {"min": "max", "max": "min", "any": "all", "all": "any"}
+SYMMETRIC = {"min", "max", "minimum", "maximum"}
+"""Their arguments are not swapped: the order means nothing."""
 OF_TYPES = {"Literal", "TypeVar", "NewType", "cast", "TypeAlias", "Protocol"}
 """What speaks of types alone, outside of annotations as well."""
 ALL_OF_IT = {"__slots__", "__all__"}
@@ -130,6 +132,8 @@ def _places(node: ast.AST, text: _Text, scope: str) -> Iterator[tuple[str, ast.e
     speaker = node.value if isinstance(node, ast.Subscript) else node.func if isinstance(node, ast.Call) else None
     if speaker is not None and _name(speaker) in OF_TYPES:
         return
+    if isinstance(node, ast.keyword) and node.arg == "strict":  # of zip: an assertion
+        return
     if isinstance(node, ast.Assign) and any(_name(target) in ALL_OF_IT for target in node.targets):
         return
     if isinstance(node, (ast.expr, ast.stmt)):
@@ -179,7 +183,8 @@ def _changes(node: ast.expr | ast.stmt, text: _Text) -> Iterator[Change]:
     elif isinstance(node, ast.Call):
         if isinstance(node.func, ast.Name) and node.func.id in NAMES:
             yield *text.span(node.func), NAMES[node.func.id]
-            return  # the order of their arguments means nothing
+        if _name(node.func) in SYMMETRIC:
+            return
         for left, right in zip(node.args, node.args[1:], strict=False):
             if not isinstance(left, ast.Starred) and not isinstance(right, ast.Starred):
                 begins, ends = text.span(left)[0], text.span(right)[1]

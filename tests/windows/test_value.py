@@ -69,8 +69,8 @@ def test_each_way_of_averaging_in_a_session(mode: str, rows: tuple[tuple[float, 
 
 def test_a_frame_that_is_sure_that_it_is_not_leaves_numbers() -> None:
     found = values.aggregate(window({"probabilities": (1, 0, 0, 0)}, {"probabilities": (0, 1, 0, 0)}), manifest(aggregate="mean-logits"))
-    # Nothing below 1e-12: two labels of (1 · 1e-12)^½, two of 1e-12.
-    assert found.probabilities == pytest.approx([0.5, 0.5, 5e-7, 5e-7], abs=1e-6)
+    # Nothing below 1e-12: two labels of (1 · 1e-12)^½ and two of 1e-12, which are 1 to 1e-6.
+    assert found.probabilities == pytest.approx([0.5, 0.5, 5e-7, 5e-7], rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -178,6 +178,8 @@ def _calibration(temperature: float, **more: Any) -> dict[str, Any]:
         (2.0, True, (4 / 9, 2 / 9, 2 / 9, 1 / 9)),  # square roots: 0.8, 0.4, 0.4, 0.2
         (0.5, True, (256 / 289, 16 / 289, 16 / 289, 1 / 289)),  # squares: 0.4096, 0.0256, 0.0256, 0.0016
         (2.0, None, SQUARES[0]),  # the graph has done it
+        (0.002, True, (1, 0, 0, 0)),  # 0.16^500 is 0 in a float64, 0.64^500 is 1e-97
+        (0.0005, True, (1, 0, 0, 0)),  # 0.64^2000 would be 0 as well: the greatest is divided out first
     ],
 )
 def test_a_temperature_raises_to_its_reciprocal(temperature: float, runtime: bool | None, expected: tuple[float, ...]) -> None:
