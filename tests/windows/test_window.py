@@ -26,8 +26,9 @@ def samples(*frames: int) -> list[Sample]:
     return [sample for sample in kept if not frames or sample.frame in frames]
 
 
-def manifest(frames: int, selector: str, **extra: Any) -> Expression:
-    keyframes = {"selector": selector} | ({"features": "features"} if selector == "itq" else {})
+def manifest(frames: int, selector: str, seed: int | None = None, **extra: Any) -> Expression:
+    keyframes: dict[str, Any] = {"selector": selector} | ({"features": "features"} if selector == "itq" else {})
+    keyframes |= {} if seed is None else {"seed": seed}
     return synthetic_expression(6, frames, 8, 1, keyframes=keyframes, **extra)
 
 
@@ -48,6 +49,7 @@ CHOSEN = {
 
 
 def same(found: WindowOf, expected: WindowOf) -> bool:
+    assert isinstance(found.keyframes, bool)  # 1.0 is equal to True, and something else on the wire
     return (found.frames, found.keyframes, found.candidates, found.filled) == (
         expected.frames,
         expected.keyframes,
@@ -67,11 +69,17 @@ def test_without_a_fitted_quantisation_itq_is_uniform() -> None:
     assert choose(samples(), manifest(3, "itq"), False).of.frames == (3, 9, 14)
 
 
+def test_a_random_choice_without_a_seed_is_that_of_seed_0() -> None:
+    chosen = {seed: choose(samples(), manifest(3, "random", seed, window={"scope": "clip"}), True).of.frames for seed in (None, 0, 1)}
+    assert chosen[None] == chosen[0] != chosen[1]
+
+
 OF_CLIP = {
     # A model without selector looks at the whole clip, evenly.
     "none, longer": ("none", 3, (), WindowOf((3, 9, 14), True, (3, 14), 366.666667, 1.0)),
     "none, as long": ("none", 3, (3, 5, 6), WindowOf((3, 5, 6), False, (3, 6), 100.0, 1.0)),
     "none, shorter": ("none", 4, (3, 5), WindowOf((3, 5, 5, 5), False, (3, 5), 66.666667, 0.5)),
+    "uniform, as long": ("uniform", 3, (3, 5, 6), WindowOf((3, 5, 6), True, (3, 6), 100.0, 1.0)),
     "one sample": ("uniform", 4, (6,), WindowOf((6, 6, 6, 6), False, (6, 6), 0.0, 0.25)),
     "itq": ("itq", 2, (), WindowOf((5, 14), True, (3, 14), 300.0, 1.0)),
     "itq, shorter": ("itq", 4, (3, 5, 6), WindowOf((3, 5, 6, 6), False, (3, 6), 100.0, 0.75)),
