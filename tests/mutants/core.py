@@ -20,9 +20,12 @@ class Area:
 
 
 CORE = (
-    Area("session", ("service/session.py", "service/admission.py", "service/clock.py"), ("tests/session/test_*.py",)),
+    Area(
+        "session and tracks",
+        ("service/session.py", "service/admission.py", "service/clock.py", "service/perception/track.py"),
+        ("tests/session/test_*.py",),
+    ),
     Area("windows", ("service/windows/*.py",), ("tests/windows/test_*.py", "tests/session/test_*.py")),
-    Area("tracks", ("service/perception/track.py",), ("tests/session/test_*.py",)),
     Area(
         "perception geometry",
         ("service/perception/crop.py", "service/perception/letterbox.py", "service/perception/flow.py"),

@@ -61,7 +61,15 @@ def test_tests_that_fail_without_a_mutant_prove_nothing(tree: Path, media: Path)
     assert "the tests fail without a mutant" in done.stderr
 
 
+PROVEN = [
+    "service/session.py", "service/clock.py", "service/perception/track.py", "service/windows/record.py", "service/windows/sampling.py",
+    "service/windows/value.py", "service/windows/window.py", "service/reports.py", "service/clips/vtt.py",
+]  # fmt: skip
+
+
 @pytest.mark.proof
-def test_the_tests_of_the_clock_catch_nine_faults_of_ten(checkout: Path, media: Path) -> None:
-    done = run(checkout, media, "service/clock.py", "--at-least", "90")
+def test_of_a_draw_of_faults_the_tests_catch_most(checkout: Path, media: Path) -> None:
+    # The same draw at every run, so that the same code gets the same answer; `make mutants` makes other ones.
+    done = run(checkout, media, *PROVEN, "--sample", "40", "--seed", "12", "--at-least", "85")
+    print(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
