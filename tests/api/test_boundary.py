@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from service.api.boundary import Boundary
+from service.api.boundary import Boundary, origin_allowed
 from tests.api.tiny import WAIT_S, Running, refused, running
 
 Answer = tuple[int, http.client.HTTPMessage, Any]
@@ -108,6 +108,21 @@ def test_an_origin_is_ours_whole_and_once(server: Running, origins: tuple[str, .
     headers = [("Origin", origin.format(port=server.port)) for origin in origins]
     status, _, problem = ask(server, "DELETE", "/v1/clips/0123", ("Host", f"127.0.0.1:{server.port}"), *headers)
     assert (status, problem["code"]) == (403, "foreign-origin")
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "allowed"),
+    [
+        ("http://kiosk.example", "kiosk.example", True),
+        ("HTTPS://Kiosk.Example:444", "kiosk.example:444", True),
+        ("ftp://kiosk.example", "kiosk.example", False),
+        ("http://", "", False),  # no name is nobody's, whoever asks
+        ("http:", "", False),
+        ("null", "", False),
+    ],
+)
+def test_an_origin_is_allowed_by_scheme_name_and_port(origin: str, host: str, allowed: bool) -> None:
+    assert origin_allowed(origin, host, frozenset()) is allowed
 
 
 @pytest.mark.parametrize(("method", "status"), [("GET", 200), ("HEAD", 405), ("OPTIONS", 405)])
