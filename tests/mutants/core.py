@@ -23,7 +23,7 @@ CORE = (
     Area(
         "session and tracks",
         ("service/session.py", "service/admission.py", "service/clock.py", "service/perception/track.py"),
-        ("tests/session/test_*.py",),
+        ("tests/session/test_*.py", "tests/cli/test_valence_only.py"),
     ),
     Area("windows", ("service/windows/*.py",), ("tests/windows/test_*.py", "tests/session/test_*.py")),
     Area(

@@ -107,6 +107,15 @@ def test_what_another_model_said_is_not_the_models(aggregate: str) -> None:
 
 
 @pytest.mark.parametrize("aggregate", ["window-mean", "trace-mean"])
+def test_each_face_has_a_mean_of_its_own(aggregate: str) -> None:
+    pipe = pipeline(model(2, 2, 1, window={"clip": aggregate}), confirm=1, ends=True, faces=2)
+    clips = ends(push_all(pipe, frames(*[{A: NEUTRAL, B: SAD}] * 3)))
+    assert [clip.track for clip in clips] == [1, 2]
+    assert shares(clips[0]) == pytest.approx([0.7, 0.1, 0.1, 0.1], abs=1e-6)
+    assert shares(clips[1]) == pytest.approx([0.1, 0.1, 0.7, 0.1], abs=1e-6)
+
+
+@pytest.mark.parametrize("aggregate", ["window-mean", "trace-mean"])
 def test_the_mean_of_windows_and_the_mean_of_frames(aggregate: str) -> None:
     """T 2, hop 1, frames of 0.7, 0.1 and 0.1 neutral: windows 0.4 and 0.1. By frames: 0.4, (0.4 + 0.1) / 2, 0.1."""
     pipe = pipeline(model(2, 2, 1, window={"clip": aggregate}), confirm=1, ends=True)
