@@ -104,6 +104,20 @@ def test_the_step_is_the_clips_so_a_track_of_one_frame_has_it_too() -> None:
     assert spans([_value(4, 1.0)]) == [(3, 4)]
 
 
+def test_the_step_is_the_median_distance() -> None:
+    # Distances of 1, 1, 3, 3 and 3 steps: the median is 3, which bridges up to 6.
+    assert spans([_value(frame, 0.8) for frame in (1, 2, 3, 6, 9, 12)]) == [(0, 14)]
+
+
+def test_all_is_out_when_the_report_is_closed(tmp_path: Path) -> None:
+    with (tmp_path / "a.vtt").open("w", encoding="utf-8") as out:
+        report = Vtt(out)
+        report.end(SOURCE, Tally(0, 0))
+        report.close()
+        # The file itself is still open: it may be a pipe.
+        assert (tmp_path / "a.vtt").read_text(encoding="utf-8").startswith("WEBVTT\n")
+
+
 def test_cues_come_by_time_and_then_by_track() -> None:
     values = [_value(1, 1.0, track=7), _value(2, 0.0, track=7), _value(2, 1.0, track=3), _value(1, 0.0, track=5)]
     found = cues(values, ("sad", "happy"))
