@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from io import BytesIO
 
 import numpy as np
 import pytest
@@ -165,3 +166,34 @@ def test_an_impossible_choice_is_refused(n: int) -> None:
 def test_itq_arrays_must_fit() -> None:
     with pytest.raises(ValueError, match="do not fit"):
         Itq(np.zeros(3), np.zeros((4, 16)), np.eye(16), "")
+
+
+class Bomb:
+    """What is run by whoever unpickles it."""
+
+    def __reduce__(self) -> tuple[type[Exploded], tuple[str]]:
+        return Exploded, ("a model's file ran code",)
+
+
+class Exploded(Exception):
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        Exploded.count += 1
+
+    count = 0
+
+
+def test_a_file_with_a_pickle_is_refused_and_not_run() -> None:
+    good = {"components": np.eye(2), "rotation": np.eye(2), "feature_model": np.array("tiny")}
+    file = BytesIO()
+    np.savez(file, allow_pickle=True, mean=np.array([Bomb(), Bomb()], object), **good)
+    with pytest.raises(ValueError, match="allow_pickle=False"):
+        Itq.load(file.getvalue())
+    assert Exploded.count == 0
+
+
+def test_a_rotation_of_another_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="do not fit"):
+        Itq(np.zeros(3), np.zeros((3, 2)), np.eye(3), "tiny")
+    with pytest.raises(ValueError, match="do not fit"):
+        Itq(np.zeros(2), np.zeros((3, 2)), np.eye(2), "tiny")
