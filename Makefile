@@ -54,7 +54,7 @@ format: setup  ## put the code in its format
 
 proof: setup media  ## the long tests (under 45 minutes): every export, engine builds, clean installs, kills, fuzz
 	@$(PYTHON) deploy/environment.py debian proof || echo "make: going on without: the tests that want them are skipped"
-	@$(PY) -m pytest -m proof --durations 10 $(ARGS)
+	@OMP_NUM_THREADS=1 $(PY) -m pytest -m proof -n logical --maxprocesses 4 --dist loadfile --durations 10 $(ARGS)
 
 mutants: setup media  ## put faults into the core, tell which the tests catch; ARGS='service/session.py', '--sample 150 --seed 1'
 	@$(PY) -m tests.mutants $(ARGS)

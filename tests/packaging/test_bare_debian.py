@@ -24,7 +24,15 @@ def bare(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Bare:
     return make(tmp_path_factory.mktemp("bare") / "root", checkout)
 
 
-def test_doctor_prints_its_table_before_anything_is_installed(bare: Bare) -> None:
+def test_a_newcomer_meets_mien(bare: Bare, tmp_path: Path) -> None:
+    """One story, in this order: the doctor on a bare machine, a user who may install nothing, `make run` as root, the doctor again."""
+    _doctor_prints_its_table_before_anything_is_installed(bare)
+    _a_user_who_may_install_nothing_gets_one_line_with_the_command(bare)
+    _make_run_shows_labels_of_the_demo_clip(bare, tmp_path / "run.log")
+    _doctor_finds_all_it_needs_after_that(bare)
+
+
+def _doctor_prints_its_table_before_anything_is_installed(bare: Bare) -> None:
     done = bare.run("python3 -m service doctor --format json", as_root=False)
     assert done.returncode == 1, done.stdout
     found = {(one["topic"], one["name"]): one for one in json.loads(done.stdout)}
@@ -32,7 +40,7 @@ def test_doctor_prints_its_table_before_anything_is_installed(bare: Bare) -> Non
     assert found["libraries", "numpy"]["state"] == "fault"
 
 
-def test_a_user_who_may_install_nothing_gets_one_line_with_the_command(bare: Bare) -> None:
+def _a_user_who_may_install_nothing_gets_one_line_with_the_command(bare: Bare) -> None:
     done = bare.run("make run", as_root=False)
     assert done.returncode == 2
     lines = [line for line in done.stdout.splitlines() if not line.startswith("make: ***")]
@@ -41,11 +49,10 @@ def test_a_user_who_may_install_nothing_gets_one_line_with_the_command(bare: Bar
     assert lines[1].startswith("make: not allowed to install here; do it with: sudo apt-get install python3.")
 
 
-def test_make_run_shows_labels_of_the_demo_clip(bare: Bare, tmp_path: Path) -> None:
+def _make_run_shows_labels_of_the_demo_clip(bare: Bare, log: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    log = tmp_path / "run.log"
     with bare.started(f"make run PORT={port}", as_root=True, log=log) as process:
         site = f"http://127.0.0.1:{port}"
         _wait_for(f"{site}/readyz", process, log)
@@ -61,7 +68,7 @@ def test_make_run_shows_labels_of_the_demo_clip(bare: Bare, tmp_path: Path) -> N
     assert "Traceback" not in printed
 
 
-def test_doctor_finds_all_it_needs_after_that(bare: Bare) -> None:
+def _doctor_finds_all_it_needs_after_that(bare: Bare) -> None:
     done = bare.run(".venv/bin/mien doctor --format json", as_root=True)
     found = {(one["topic"], one["name"]): one for one in json.loads(done.stdout)}
     assert done.returncode == 0, [one for one in found.values() if one["state"] == "fault"]
