@@ -182,7 +182,8 @@ def test_a_temperature_that_does_not_help_is_not_taken() -> None:
     outcomes = [
         calibrated.calibrate(Windows(rows, labels, np.arange(40), np.arange(40), False, LABELS, ("0" * 64,), "m"), seed=s) for s in range(8)
     ]
-    assert all(outcome.loss[1] <= outcome.loss[0] for outcome in outcomes)
+    # At temperature 1 both are one loss, and an older numpy rounds it once otherwise.
+    assert all(outcome.loss[1] <= outcome.loss[0] + 1e-12 for outcome in outcomes)
     kept = [outcome for outcome in outcomes if outcome.calibration.temperature == 1.0]
     assert kept
     assert all("does not help" in outcome.notes[0] for outcome in kept)
