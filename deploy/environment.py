@@ -110,16 +110,8 @@ def develop(python, venv, runtime, install):
             announce(f"mien[{extra}] has no wheels for this Python and machine; its tests are skipped")
         install(python, (*wanted, *extras))
     if "mediapipe" in extras:
-        run(
-            python,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--only-binary=:all:",
-            MEDIAPIPE if install is not lowest else MEDIAPIPE.replace(">=", "=="),
-        )
+        release = MEDIAPIPE.replace(">=", "==") if install is lowest else MEDIAPIPE
+        run(python, "-m", "pip", "install", "--quiet", "--no-deps", "--only-binary=:all:", release)
     if missing:
         announce(f"{missing}; the exporters' tests are left out, and `make test` tells how to get them")
 
